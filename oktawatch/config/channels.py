@@ -35,7 +35,7 @@ def build_channel(name: str, settings: Any, way: Any) -> Any:
         channel = load_channel(name)(settings, way)
     except ValueError:
         raise
-    except Exception as error:  # noqa: BLE001 -- a third-party class can raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- a third-party class can raise anything
         problem = f"expected a channel that can be constructed with its settings and a way: {name} raises {type(error).__name__}"
     else:
         if all(callable(getattr(channel, method, None)) for method in ("send", "close")):

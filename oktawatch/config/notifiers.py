@@ -130,4 +130,13 @@ def validate_by_channel(table: Any) -> Any:
         raise invalid_value("type", expected=str(error)) from None
     if not isinstance(model, type) or not issubclass(model, NotifierSettings):
         raise invalid_value("type", expected="expected a channel whose Settings is a NotifierSettings")
-    return model.model_validate(table)
+    try:
+        return model.model_validate(table)
+    except ValueError:
+        raise
+    except Exception as error:  # noqa: BLE001 -- the model of a third-party channel can raise anything
+        problem = (
+            f"expected a channel that can validate its settings: its Settings raises {type(error).__name__}"
+        )
+    # Raised outside of the handler: the text of the error could contain a secret.
+    raise invalid_value("type", expected=problem)

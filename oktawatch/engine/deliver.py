@@ -11,13 +11,13 @@ few attempts. A failing notifier does not delay other notifiers.
 
 import random
 import time
-from asyncio import timeout
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import structlog
 
+from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.model.notification import DueNotification
 from oktawatch.model.outbox import DeliveryPlan
@@ -33,8 +33,6 @@ from oktawatch.store.outbox_times import repair_times
 
 _log: Any = structlog.get_logger(__name__)
 
-SEND_WITHIN = timedelta(seconds=30)
-"""Time limit for the receiver to confirm a message."""
 LEASE = timedelta(minutes=2)
 """Duration of a claim; longer than sending and marking can take."""
 ROUND = timedelta(minutes=1)
@@ -168,22 +166,9 @@ class Notifier:
 
     async def _send(self, notification: DueNotification) -> bool:
         try:
-            async with timeout(SEND_WITHIN.total_seconds()):
-                await self._channel.send(self._composer.compose(notification))
+            await channel_calls.send(self._channel, self._composer.compose(notification), notifier=self.name)
         except DeliveryError as error:
             await self._record_failure(notification, error)
-            return False
-        except TimeoutError:
-            await self._record_failure(
-                notification, DeliveryError(f"no answer within {SEND_WITHIN.seconds} s")
-            )
-            return False
-        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and its message must not wait forever
-            _log.error("channel_failed", notifier=self.name, notification=notification.id, exc_info=error)
-            # The text of another library's exception can contain a secret.
-            await self._record_failure(
-                notification, DeliveryError(f"unexpected {type(error).__name__}, see the log")
-            )
             return False
         self._attempted("delivered")
         self._failing.clear()

@@ -23,6 +23,7 @@ from oktawatch.config.errors import ConfigError
 from oktawatch.detection.registry import RuleSet
 from oktawatch.detection.rule import EventRule
 from oktawatch.detection.rules.blocked_anonymizer import BlockedAnonymizer
+from oktawatch.engine import channel_calls
 from oktawatch.engine.evidence_files import SourceState
 from oktawatch.engine.page_source import PageSource
 from oktawatch.model.notification import DueNotification, NotificationKind
@@ -273,10 +274,10 @@ async def _notifiers(app: Application, *, send_test: bool) -> list[Finding]:
     try:
         if send_test:
             return await asyncio.gather(*(_send(_test_message(app), notifier) for notifier in notifiers))
-        return await asyncio.gather(*(_reach(notifier, _probe(app, notifier.name)) for notifier in notifiers))
+        return await asyncio.gather(*(_reach(app, notifier) for notifier in notifiers))
     finally:
         for notifier in notifiers:
-            await notifier.channel.close()
+            await channel_calls.close(notifier.channel, notifier=notifier.name)
 
 
 def _test_message(app: Application) -> Message:
@@ -294,12 +295,9 @@ def _test_message(app: Application) -> Message:
 async def _send(message: Message, notifier: ConfiguredNotifier) -> Finding:
     about = f"notifier {notifier.name}"
     try:
-        async with asyncio.timeout(_NOTIFIER_TIMEOUT_S):
-            await notifier.channel.send(message)
+        await channel_calls.send(notifier.channel, message, notifier=notifier.name)
     except DeliveryError as error:
         return _failed(about, f"the test message was not delivered: {error}")
-    except TimeoutError:
-        return _failed(about, f"the test message was not delivered within {_NOTIFIER_TIMEOUT_S} s")
     return _ok(about, "it accepted the test message")
 
 
@@ -323,12 +321,17 @@ def _probe(app: Application, notifier: str) -> _Probe | None:
     return _Probe(parts.hostname or "", port, by_proxy=proxy is not None)
 
 
-async def _reach(notifier: ConfiguredNotifier, probe: _Probe | None) -> Finding:
+async def _reach(app: Application, notifier: ConfiguredNotifier) -> Finding:
     """Open a connection to the channel's host, or to the proxy for it. For a file, check that it can be written."""
     about = f"notifier {notifier.name}"
     if isinstance(notifier.channel, FileChannel):
         problem = await asyncio.to_thread(notifier.channel.find_problem)
         return _failed(about, problem) if problem else _ok(about, "its file can be written")
+    try:
+        probe = _probe(app, notifier.name)
+    except Exception as error:  # noqa: BLE001 -- the settings of a custom channel may raise anything
+        # The text of the error is left out: it could contain a secret.
+        return _failed(about, f"the channel's probe_url raises {type(error).__name__}: fix the channel")
     if probe is None:
         return _ok(about, f"its configuration is valid (type {notifier.type}); --send-test sends a message")
     what = "its proxy" if probe.by_proxy else "its host"

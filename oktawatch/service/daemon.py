@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from oktawatch import __version__, logs
+from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.process_files import process_path
 from oktawatch.service import endpoint
@@ -174,8 +175,8 @@ class _Daemon:
             if self.trouble.fatal is not None:
                 await self._database_watch.send_last_alarm()
             if not prepared:
-                for channel in app.channels.values():
-                    await channel.close()
+                for name, channel in app.channels.items():
+                    await channel_calls.close(channel, notifier=name)
 
     async def _report_start(self, app: Application) -> None:
         """Ask systemd for more time as long as the event loop runs, and send alarms about lasting failures."""

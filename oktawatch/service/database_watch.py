@@ -23,8 +23,8 @@ from uuid import UUID, uuid4, uuid5
 import structlog
 from msgspec.structs import replace
 
+from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
-from oktawatch.engine.deliver import SEND_WITHIN
 from oktawatch.engine.tasks import abandon
 from oktawatch.model.notification import AlarmState
 from oktawatch.model.timestamps import to_text, utc_now
@@ -253,16 +253,9 @@ class DatabaseWatch:
 
     async def _send_to(self, name: str, channel: Channel, message: Message) -> None:
         try:
-            async with asyncio.timeout(SEND_WITHIN.total_seconds()):
-                await channel.send(message)
+            await channel_calls.send(channel, message, notifier=name)
         except DeliveryError as error:
             _log.warning("delivery_failed", notifier=name, notification=message.id, error=str(error))
             if not error.final:
                 return
-        except TimeoutError:
-            _log.warning("delivery_failed", notifier=name, notification=message.id, error="no answer in time")
-            return
-        except Exception as error:  # noqa: BLE001 -- a channel may raise anything, and the other notifiers need the alarm
-            _log.error("channel_failed", notifier=name, notification=message.id, exc_info=error)
-            return
         self._informed.add(name)

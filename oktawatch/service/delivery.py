@@ -9,6 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import DeliveryResult, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
@@ -47,8 +48,8 @@ async def open_notifiers(
     """
     composer = app.composer(app.rules)
     async with AsyncExitStack() as stack:
-        for channel in app.channels.values():
-            stack.push_async_callback(channel.close)
+        for name, channel in app.channels.items():
+            stack.push_async_callback(channel_calls.close, channel, notifier=name)
         yield [
             Notifier(
                 notifier.name,

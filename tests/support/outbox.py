@@ -59,7 +59,7 @@ class Clock:
 class Receiver:
     """A channel that records messages. Each call raises the next scripted exception; None means success."""
 
-    def __init__(self, *script: Exception | None) -> None:
+    def __init__(self, *script: BaseException | None) -> None:
         self.script = list(script)
         self.asked: list[Message] = []
         self.taken: list[Message] = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from oktawatch.engine import deliver
+from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, TROUBLE, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
@@ -278,21 +278,24 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     assert sorted(message.body["alert"]["actor_id"] for message in picky.taken) == ["00u1", "00u2", "00u3"]
 
 
-async def test_a_bug_in_a_channel(database: DatabaseExecutor, clock: Clock) -> None:
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, asyncio.CancelledError])
+async def test_a_bug_in_a_channel(
+    database: DatabaseExecutor, clock: Clock, kind: type[BaseException]
+) -> None:
     """An unexpected exception of a channel counts as a failed attempt, and its text is not stored."""
     put(database.database, sign_in(1))
     with capture_logs() as logs:
-        await notifier(Receiver(ValueError("https://user:hunter2@example.com")), database, clock).round()
+        await notifier(Receiver(kind("https://user:hunter2@example.com")), database, clock).round()
 
     assert [line["event"] for line in logs] == ["channel_failed", "delivery_failed"]
-    assert row(database)["last_error"] == "unexpected ValueError, see the log"
+    assert row(database)["last_error"] == f"unexpected {kind.__name__}, see the log"
 
 
 async def test_a_channel_that_hangs(
     database: DatabaseExecutor, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A channel that hangs is cancelled, which counts as a failed attempt."""
-    monkeypatch.setattr(deliver, "SEND_WITHIN", timedelta())
+    monkeypatch.setattr(channel_calls, "SEND_WITHIN", timedelta())
     put(database.database, sign_in(1))
 
     assert await notifier(Hanging(), database, clock).round() == 0

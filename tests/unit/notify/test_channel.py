@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from oktawatch import config
 from oktawatch.config import ConfigError, Settings
@@ -162,6 +163,7 @@ def test_a_channel_that_cant_be_loaded(load: Load) -> None:
             "odd raises OSError$",
         ),
         (PLAIN.replace("def send", "def deliver"), "with the methods send and close: odd lacks one"),
+        (PLAIN.replace("self.settings,", "raise SystemExit; self.settings,"), "odd raises SystemExit$"),
         ("PlainChannel = 3\n", "can be constructed .*: odd raises TypeError"),
     ],
 )
@@ -175,6 +177,64 @@ def test_a_channel_without_the_interface(load: Load, installed: Path, code: str,
         Application.build(settings)
     assert "secretpath" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+SECRET = "raise {}('https://h.example.com/secretpath')"
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "asyncio.CancelledError"])
+async def test_a_test_message_that_a_channel_cant_send(load: Load, installed: Path, error: str) -> None:
+    """`check --send-test` reports whatever a channel raises in one line without its text, and tests the others."""
+    code = PLAIN.replace("send(self, message): ...", f"send(self, message): {SECRET.format(error)}")
+    code = f"import asyncio\n{code}"
+    install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PlainChannel"})
+    settings = load('[[notifiers]]\ntype = "odd"\n[[notifiers]]\ntype = "plain"\n')
+
+    found = {finding.about: finding.message for finding in await check(Application(settings), send_test=True)}
+
+    kind = error.removeprefix("asyncio.")
+    assert found["notifier odd"] == f"the test message was not delivered: unexpected {kind}, see the log"
+    assert found["notifier plain"] == "it accepted the test message"
+
+
+async def test_a_channel_that_cant_be_closed(load: Load, installed: Path) -> None:
+    """An exception in `close` is only logged, and the other channels are closed."""
+    code = PLAIN.replace("close(self): ...", f"close(self): {SECRET.format('RuntimeError')}")
+    install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PlainChannel"})
+    settings = load('[[notifiers]]\ntype = "odd"\n[[notifiers]]\ntype = "plain"\n')
+
+    with capture_logs() as logs:
+        found = await check(Application(settings), send_test=True)
+
+    assert [finding.message for finding in found[-2:]] == ["it accepted the test message"] * 2
+    assert [(line["event"], line["notifier"]) for line in logs] == [("channel_not_closed", "odd")]
+
+
+async def test_a_channel_whose_probe_fails(load: Load, installed: Path) -> None:
+    """An exception in `probe_url` is a failure of its notifier, without its text."""
+    assert PAGER is not None
+    code = PAGER[1].replace("return self.url", SECRET.format("RuntimeError"))
+    install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PagerChannel"})
+    settings = load('[[notifiers]]\ntype = "odd"\nurl = "https://h.example.com/secretpath"\n')
+
+    found = await check(Application(settings))
+
+    assert (found[-1].about, found[-1].verdict) == ("notifier odd", Verdict.FAILED)
+    assert found[-1].message == "the channel's probe_url raises RuntimeError: fix the channel"
+
+
+def test_a_channel_whose_settings_fail(load: Load, installed: Path) -> None:
+    """An exception in a validator of a channel's settings is a mistake of the type, named without its text."""
+    assert PAGER is not None
+    code = PAGER[1].replace("self.require_url()", SECRET.format("RuntimeError"))
+    install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PagerChannel"})
+
+    with pytest.raises(
+        ConfigError, match=r"notifiers\[#1\]\.type\): .*its Settings raises RuntimeError$"
+    ) as caught:
+        load('[[notifiers]]\ntype = "odd"\n')
+
+    assert "secretpath" not in str(caught.value)
 
 
 def test_an_unknown_type(load: Load) -> None:
