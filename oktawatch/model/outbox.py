@@ -27,10 +27,11 @@ class DigestTopic(Struct, frozen=True, omit_defaults=True):
         """Parse the topic from a digest's ``content`` column."""
         return msgspec.convert(content, cls)
 
-    def to_content(self, *, people: int, earlier: Sequence[int]) -> dict[str, Any]:
+    def to_content(self, *, people: int, got_in: int, earlier: Sequence[int]) -> dict[str, Any]:
         """Return the value of the ``content`` column."""
         content: dict[str, Any] = msgspec.to_builtins(self)
-        return content | ({"people": people} if people else {}) | ({"earlier": earlier} if earlier else {})
+        counts = {"people": people, "got_in": got_in, "earlier": earlier}
+        return content | {name: value for name, value in counts.items() if value}
 
 
 class WaitingNotification(Struct, frozen=True, kw_only=True):
@@ -51,6 +52,8 @@ class WaitingNotification(Struct, frozen=True, kw_only=True):
     as_number: int | None = None
     person: str | None = None
     """The login of the alert, or else its actor's id, or else its dedup key."""
+    successes: int = 0
+    """The number of the alert's events with a success."""
 
 
 class SentNotification(Struct, frozen=True, kw_only=True):
@@ -60,6 +63,8 @@ class SentNotification(Struct, frozen=True, kw_only=True):
     severity: Severity | None
     sent_at: datetime
     topic: DigestTopic | None = None
+    got_in: int = 0
+    """The number of people in a digest who had a success when the digest was created."""
 
 
 class OpenedAlert(Struct, frozen=True):
@@ -69,6 +74,7 @@ class OpenedAlert(Struct, frozen=True):
     as_number: int | None
     person: str | None
     alert_id: int | None = None
+    successes: int = 0
 
 
 class OutboxState(Struct, frozen=True, kw_only=True):
@@ -97,6 +103,8 @@ class Fold(Struct, frozen=True, kw_only=True):
     topic: DigestTopic
     people: int = 0
     """The number of people affected by a campaign, including those with earlier alerts."""
+    got_in: int = 0
+    """The number of people with a success in the folded alerts."""
     earlier: list[int] = []
     """The ids of a campaign's alerts that were sent one by one before it was recognized."""
     new: bool = True

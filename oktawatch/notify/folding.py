@@ -11,6 +11,9 @@ Other alerts are folded into digests for three reasons: their events are old (la
 affects many people (a campaign), or they exceed the allowance (above). In the last case the lowest severity
 is folded first.
 
+After a campaign's first digest, its alerts are collected for the next one. An alert about a success is sent at once if
+few people got in, so that a single person who gets in among many failures is not noticed late.
+
 Alerts are added to a digest until the first attempt to send the digest. After an attempt, a digest never changes and
 an alert is never folded, because the receiver may have the message already.
 
@@ -20,7 +23,7 @@ needs the decision about each alert.
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -84,8 +87,9 @@ def plan_delivery(
     ordinary_due = [message for message in due if not is_urgent(message)]
     ordinary = _Lane(ordinary_due, max(per_minute - ordinary_sent, 0), new_id)
     _fold_late(ordinary, outbox, now)
+    rare_successes = _rare_successes(outbox, now)
     for by in _SOURCES:
-        _fold_campaigns(ordinary, outbox, by, now)
+        _fold_campaigns(ordinary, outbox, by, rare_successes, now)
     ordinary.fold_above(DigestTopic(DigestReason.ABOVE))
     return DeliveryPlan(
         postponements=ordinary.postponements,
@@ -158,7 +162,7 @@ class _Lane:
 
     def fold(
         self,
-        alerts: Iterable[WaitingNotification],
+        alerts: Collection[WaitingNotification],
         topic: DigestTopic,
         *,
         people: int = 0,
@@ -174,6 +178,7 @@ class _Lane:
                 digest_id=unsent or self._new_id(),
                 topic=topic,
                 people=people,
+                got_in=len({alert.person for alert in alerts if alert.successes}),
                 earlier=list(earlier),
                 new=unsent is None,
             )
@@ -219,8 +224,23 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
         lane.fold(late, topic)
 
 
-def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) -> None:
-    """Fold the alerts of a source that affects many people within a short time.
+def _rare_successes(outbox: OutboxState, now: datetime) -> set[str]:
+    """Return the ids of alerts about a success in a known campaign in which fewer than `CAMPAIGN_PEOPLE` people got in.
+
+    The people in the campaign's last digest count, and those with a recent alert that is waiting or was sent singly.
+    """
+    rare, frequent = set[str](), set[str]()
+    for by, source in _SOURCES.items():
+        people = _count_people(outbox, source, now, only_successes=True)
+        for origin, digest in _known_campaigns(outbox, by, now).items():
+            got_in = digest.got_in + people.get(origin, 0)
+            successes = [alert.id for alert in outbox.waiting if alert.successes and source(alert) == origin]
+            (rare if got_in < CAMPAIGN_PEOPLE else frequent).update(successes)
+    return rare - frequent
+
+
+def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, excluded: set[str], now: datetime) -> None:
+    """Fold the alerts of a source that affects many people within a short time, except those with ``excluded`` ids.
 
     Later alerts of a known campaign are collected and sent as another digest. A single later alert is not folded.
     """
@@ -228,14 +248,14 @@ def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) ->
     groups: dict[str | int, list[WaitingNotification]] = defaultdict(list)
     for alert in lane.alerts.values():
         origin = source(alert)
-        if alert.kind is NotificationKind.OPENED and origin is not None:
+        if alert.kind is NotificationKind.OPENED and origin is not None and alert.id not in excluded:
             groups[origin].append(alert)
     if not groups:
         return
-    for origin, last_digest_at in _known_campaigns(outbox, by, now).items():
+    for origin, digest in _known_campaigns(outbox, by, now).items():
         group = groups.pop(origin, [])
-        if group and now < last_digest_at + CAMPAIGN_TIME:
-            lane.postpone(group, last_digest_at + CAMPAIGN_TIME)
+        if group and now < digest.sent_at + CAMPAIGN_TIME:
+            lane.postpone(group, digest.sent_at + CAMPAIGN_TIME)
         elif len(group) > 1:
             lane.fold(group, DigestTopic(DigestReason.CAMPAIGN, by, origin))
     people = _count_people(outbox, source, now)
@@ -247,10 +267,10 @@ def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, now: datetime) ->
         lane.fold(groups[origin], topic, people=people[origin], earlier=earlier[:_MAX_EARLIER])
 
 
-def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | int, datetime]:
-    """Return the sources of recent campaign digests, with the time of each source's last digest."""
+def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | int, SentNotification]:
+    """Return the last digest of each recent campaign, by source."""
     return {
-        sent.topic.source: sent.sent_at
+        sent.topic.source: sent
         for sent in outbox.sent
         if sent.topic is not None
         and sent.topic.by == by
@@ -259,7 +279,9 @@ def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | 
     }
 
 
-def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
+def _count_people(
+    outbox: OutboxState, source: _Source, now: datetime, *, only_successes: bool = False
+) -> dict[str | int, int]:
     """Return the number of people with a recently opened alert, sent or waiting, by source."""
     since = now - CAMPAIGN_TIME
     waiting = [
@@ -271,6 +293,6 @@ def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[s
     alerts: list[WaitingNotification | OpenedAlert] = [*outbox.opened, *waiting]
     for alert in alerts:
         origin = source(alert)
-        if origin is not None:
+        if origin is not None and (alert.successes or not only_successes):
             people[origin].add(alert.person)
     return {origin: len(persons) for origin, persons in people.items()}

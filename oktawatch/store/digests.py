@@ -88,6 +88,7 @@ _WAITING = (
         _alerts.client_ip,
         _alerts.as_number,
         _person.label("person"),
+        func.coalesce(_alerts.successes, 0).label("successes"),
     )
     .select_from(_outer_joined)
     .where(_columns.state == NotificationState.PENDING, _columns.notifier == bindparam("notifier"))
@@ -109,7 +110,7 @@ _SENT = (
     .order_by(_columns.sent_at)
 )
 _OPENED = (
-    select(_alerts.client_ip, _alerts.as_number, _person.label("person"), _alerts.id)
+    select(_alerts.client_ip, _alerts.as_number, _person.label("person"), _alerts.id, _alerts.successes)
     .select_from(_joined)
     .where(
         _columns.notifier == bindparam("notifier"),
@@ -175,8 +176,10 @@ def outbox_transaction(database: Database, notifier: str, *, now: datetime) -> I
 
 def _sent(row: Mapping[Any, Any]) -> SentNotification:
     kind = NotificationKind(row["kind"])
+    topic = _topic(kind, row["content"])
+    got_in = row["content"].get("got_in", 0) if topic is not None else 0
     return SentNotification(
-        kind=kind, severity=row["severity"], sent_at=row["sent_at"], topic=_topic(kind, row["content"])
+        kind=kind, severity=row["severity"], sent_at=row["sent_at"], topic=topic, got_in=got_in
     )
 
 
@@ -215,7 +218,7 @@ def _apply_fold(connection: Connection, notifier: str, fold: Fold, now: datetime
                 next_attempt_at=now,
                 created_at=now,
                 late=False,
-                content=fold.topic.to_content(people=fold.people, earlier=fold.earlier),
+                content=fold.topic.to_content(people=fold.people, got_in=fold.got_in, earlier=fold.earlier),
             )
         )
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from oktawatch.detection.registry import RuleSettings, build_rules
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, Notifier, plan_messages
+from oktawatch.model.event import Event
 from oktawatch.model.notification import DueNotification
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.notify.message import Message
@@ -266,6 +267,49 @@ async def test_a_slow_campaign(database: DatabaseExecutor, clock: Clock) -> None
 
     (again,) = digests(receiver)[1:]
     assert (again["reason"], again["alerts"]) == ("campaign", 7)
+
+
+def failed(number: int, at: datetime) -> Event:
+    """Return a failed sign-in of another person from the campaign's address."""
+    result = {"result": "FAILURE"}
+    return event(number, at=at - NOW, actor=person(number), client=SOURCE, outcome=result)
+
+
+def succeeded(number: int, at: datetime) -> Event:
+    """Return a successful sign-in of another person from the campaign's address."""
+    result = {"result": "SUCCESS"}
+    return event(number, at=at - NOW, actor=person(number), client=SOURCE, outcome=result)
+
+
+async def test_a_success_in_a_campaign_of_failures_is_sent_at_once(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """After a campaign's digest, a person who gets in at the first attempt is sent at once, and failures are collected."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    put(database.database, *(failed(n, clock()) for n in range(8)))
+    await soc.round()
+    clock.advance(minutes=2)
+    put(database.database, failed(8, clock()), succeeded(9, clock()), failed(10, clock()), now=clock())
+
+    await soc.round()
+
+    assert [message.type for message in receiver.taken] == ["digest", "alert.opened"]
+    assert "user9@example.com signed in" in receiver.taken[1].heading
+    clock.advance(minutes=9)
+    await soc.round()
+    assert [digest["alerts"] for digest in digests(receiver)] == [8, 2]
+
+
+async def test_a_campaign_of_successes_causes_no_flood(database: DatabaseExecutor, clock: Clock) -> None:
+    """If many people get in from one address, all are sent in the campaign's digests after the first four."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    for n in range(120):
+        put(database.database, succeeded(n, clock()), now=clock())
+        await soc.round()
+        clock.advance(seconds=30)
+
+    types = [message.type for message in receiver.taken]
+    assert types == ["alert.opened"] * 4 + ["digest"] * 6
 
 
 async def test_a_network(database: DatabaseExecutor, clock: Clock) -> None:

@@ -179,6 +179,73 @@ def test_a_known_campaign_is_collected() -> None:
     assert planned.send == []
 
 
+ADDRESS = "203.0.113.7"
+
+
+def campaign_digest(
+    *, got_in: int = 0, by: str = "client_ip", source: str | int = ADDRESS
+) -> SentNotification:
+    """Build a campaign's digest that was sent three minutes ago."""
+    return SentNotification(
+        kind=NotificationKind.DIGEST,
+        severity=None,
+        sent_at=NOW - timedelta(minutes=3),
+        topic=DigestTopic(DigestReason.CAMPAIGN, by, source),
+        got_in=got_in,
+    )
+
+
+def test_a_success_in_a_campaign_of_failures_is_sent_at_once() -> None:
+    """In a known campaign, an alert about a success is sent at once, and alerts about failures are collected."""
+    got_in, failed = alert(1, client_ip=ADDRESS, successes=1), alert(2, client_ip=ADDRESS)
+    planned = plan(got_in, failed, sent=[campaign_digest()])
+
+    assert planned.send == ["alert-1"]
+    assert [postponed.ids for postponed in planned.postponements] == [["alert-2"]]
+    assert planned.folds == []
+
+
+def test_a_success_in_a_campaign_joins_no_new_campaign() -> None:
+    """A success from the address of a known campaign is sent by itself, not in a new digest about its network."""
+    network = [
+        alert(n, client_ip=ADDRESS, as_number=64500, next_attempt_at=NOW + MINUTE) for n in range(2, 9)
+    ]
+    got_in = alert(1, client_ip=ADDRESS, as_number=64500, successes=1)
+    planned = plan(got_in, *network, sent=[campaign_digest()])
+
+    assert (planned.send, planned.folds) == (["alert-1"], [])
+
+
+def test_a_campaign_of_successes_is_collected() -> None:
+    """Successes are collected if at least five people got in: in the last digest, singly after it, or waiting."""
+    waiting = [alert(n, client_ip=ADDRESS, successes=1) for n in range(2)]
+    for in_digest, sent_singly in ((5, 0), (3, 0), (0, 3)):
+        singly = [OpenedAlert(ADDRESS, None, f"before{n}", n + 10, 1) for n in range(sent_singly)]
+        planned = plan(*waiting, sent=[campaign_digest(got_in=in_digest)], opened=singly)
+
+        assert planned.send == []
+        assert [postponed.ids for postponed in planned.postponements] == [["alert-0", "alert-1"]]
+        assert plan(*waiting, sent=[campaign_digest()], opened=singly[1:]).postponements == []
+
+
+def test_each_known_campaign_of_a_success_must_have_few_successes() -> None:
+    """A success is collected if its network is a campaign of successes, even if its address is not."""
+    got_in = alert(1, client_ip=ADDRESS, as_number=64500, successes=1)
+    network = campaign_digest(by="as_number", source=64500, got_in=5)
+
+    assert plan(got_in, sent=[campaign_digest(), network]).send == []
+    assert plan(got_in, sent=[campaign_digest()]).send == ["alert-1"]
+
+
+def test_a_digest_records_how_many_people_got_in() -> None:
+    """A new digest counts the people with a success, not their alerts."""
+    tried = [alert(n, client_ip=ADDRESS) for n in range(6)]
+    twice = [alert(n, client_ip=ADDRESS, person="user0@example.com", successes=2) for n in (7, 8)]
+
+    (fold,) = plan(*tried, *twice).folds
+    assert fold.got_in == 1
+
+
 def test_a_campaign_counts_people_of_earlier_alerts() -> None:
     """Four people with earlier alerts and a fifth person are a campaign. Many alerts of one person are not."""
     before = [OpenedAlert("203.0.113.7", None, f"before{number}", number + 10) for number in range(4)]
