@@ -36,7 +36,9 @@ from oktawatch.model.sanitize import clean_text, shorten
 _WORST_FIRST = {kind: place for place, kind in enumerate(AnonymizerKind)}
 _MARK = "isProxy"
 _MOST_FINDINGS = 50
-"""The maximum number of findings per address, because an attacker can put any number of them into an event."""
+"""The maximum number of an event's findings that are listed, because an event can name any number of services.
+
+Findings of the configured sources are always listed."""
 
 
 class Finding(Struct, frozen=True):
@@ -126,15 +128,18 @@ class Evidence:
 
     def classify(self, event: Event, *more: EvidenceSource) -> Classification:
         """Classify an event's client address. ``more`` contains additional sources of the calling rule."""
-        findings = [*_enriched(event), *self._named_by_okta(event)]
+        named = list(dict.fromkeys([*_enriched(event), *self._named_by_okta(event)]))
+        marks = [Finding(_MARK, AnonymizerKind.PROXY)] if event.is_proxy is True else []
+        most_named = _MOST_FINDINGS - len(marks)
+        if len(named) > most_named:
+            named = sorted(named, key=_worst_first)[:most_named]
+        configured: list[Finding] = []
         if address := event.client_ip:
             for source in (*self.sources, *more):
-                findings += source.find(address)
-        if event.is_proxy is True:
-            findings.append(Finding(_MARK, AnonymizerKind.PROXY))
-        findings = list(dict.fromkeys(findings))[:_MOST_FINDINGS]
-        worst = _worst(findings)
-        return Classification(worst.kind, worst.operator, tuple(findings)) if worst else Classification()
+                configured += source.find(address)
+        findings = tuple(dict.fromkeys([*named, *configured, *marks]))
+        worst = min(findings, key=_worst_first, default=None)
+        return Classification(worst.kind, worst.operator, findings) if worst else Classification()
 
     def anonymizer_of(self, row: HistoryRow) -> Anonymizer | None:
         """Classify the address of a sign-in with an anonymizer mark. Return None for any other event.
@@ -176,16 +181,12 @@ def _enriched(event: Event) -> Iterator[Finding]:
         yield Finding("ipinfo_privacy", kind, operator)
 
 
-def _worst(findings: Sequence[Finding]) -> Finding | None:
-    """Return the finding that the steps in the module's docstring select, or None without findings."""
-    services = [finding for finding in findings if _names_service(finding)]
-    anonymous = [finding for finding in services if finding.anonymous]
-    hosting = [finding for finding in findings if finding.kind is AnonymizerKind.HOSTING]
-    candidates = anonymous or services or hosting or findings
-    return min(
-        candidates, key=lambda finding: (_WORST_FIRST[finding.kind], finding.operator is None), default=None
+def _worst_first(finding: Finding) -> tuple[bool, bool, bool, int, bool]:
+    """Return the sort key for the steps in the module's docstring: the first finding decides."""
+    return (
+        finding.source == _MARK,
+        finding.kind is AnonymizerKind.HOSTING,
+        not finding.anonymous,
+        _WORST_FIRST[finding.kind],
+        finding.operator is None,
     )
-
-
-def _names_service(finding: Finding) -> bool:
-    return finding.kind is not AnonymizerKind.HOSTING and finding.source != _MARK

@@ -131,6 +131,31 @@ def test_two_operators_on_one_address() -> None:
         assert {finding.operator for finding in found.findings} == {*named, None}
 
 
+@pytest.mark.parametrize("key", ["tunnels", "associatedProxies"])
+def test_many_named_services_hide_no_finding_of_your_own(key: str) -> None:
+    """However many services an event names, the configured sources are listed and count."""
+    evidence = Evidence()
+    evidence.sources = (source(Kind.TOR),)
+    names = [f"VPN_{number}" for number in range(200)]
+    named = [{"operator": name, "anonymous": True} for name in names] if key == "tunnels" else names
+    found = evidence.classify(event(debugContext={"debugData": {key: named}}))
+    assert (found.kind, found.operator) == (Kind.TOR, "Example")
+    assert [finding.source for finding in found.findings[-2:]] == ["list of tor", "isProxy"]
+    assert len(found.findings) == 51
+
+
+@pytest.mark.parametrize("place", [0, 49, 50, 199])
+def test_many_named_services_hide_no_worse_one(place: int) -> None:
+    """The kind is that of the worst of any number of named services, and that service is listed."""
+    named: list[dict[str, Any]] = [
+        {"operator": f"WORK_{number}", "anonymous": False} for number in range(199)
+    ]
+    named.insert(place, {"operator": APPLE, "anonymous": True})
+    found = Evidence().classify(event(**tunnels(named)))
+    assert (found.kind, found.operator) == (Kind.RELAY, APPLE)
+    assert Finding("tunnels", Kind.RELAY, APPLE) in found.findings
+
+
 def test_a_service_that_is_not_anonymous_does_not_hide_a_relay() -> None:
     """Only another anonymous service changes the kind of a relay."""
     found = Evidence().classify(
