@@ -6,9 +6,12 @@ rest of its page, and the page is committed.
 
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
 (``engine.rule_watchdog``). A rule is left out from the start of a page if the watchdog recorded that it froze on this
-page, or three times within a day.
+page, or within a day three times on the org's events or on the events of three orgs. The last limit bounds how often
+a broken rule freezes a process that polls many orgs. A single org can't turn a rule off for the others: its events
+were typed by strangers.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from time import monotonic
@@ -28,7 +31,7 @@ Together with one call of `CALL_LIMIT_S` (8 s), this stays below the 15 s after 
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
-"""A rule that froze this often within `_RECENT` is left out of every page of the org."""
+"""A rule that froze this often on an org within `_RECENT`, or on so many orgs, is left out of every page of the org."""
 _RECENT = timedelta(days=1)
 
 
@@ -44,7 +47,7 @@ class RuleBudget:
         *,
         now: datetime,
     ) -> None:
-        """``frozen`` are the recorded calls on this org's events that never returned."""
+        """``frozen`` are the recorded calls that never returned, on events of any org."""
         self.left_out: dict[str, LeftOut] = {}
         """The rules that are left out, by id."""
         self._org = org
@@ -53,7 +56,7 @@ class RuleBudget:
         self._spent: dict[str, float] = {}
         self._all_spent = 0.0
         self._running = False
-        self._frozen = {(call.rule_id, call.event_uuid) for call in frozen}
+        self._frozen = {(call.rule_id, call.event_uuid) for call in frozen if call.org == org}
         if frozen:
             self._leave_out_frozen(frozen, {event.uuid for event in events}, now)
 
@@ -94,15 +97,20 @@ class RuleBudget:
         )
 
     def _leave_out_frozen(self, frozen: Sequence[Frozen], uuids: set[str], now: datetime) -> None:
-        """Leave out rules that froze the process on this page, or at least three times within a day."""
-        recent_counts: dict[str, int] = {}
+        """Leave out rules that froze a process on this page, or several times within a day."""
+        recent_orgs: dict[str, list[str]] = defaultdict(list)
         for call in frozen:
-            recent_counts[call.rule_id] = recent_counts.get(call.rule_id, 0) + (now - call.froze_at < _RECENT)
-            if call.event_uuid in uuids or call.page_uuid in uuids:
+            if now - call.froze_at < _RECENT:
+                recent_orgs[call.rule_id].append(call.org)
+            if call.org == self._org and not uuids.isdisjoint((call.event_uuid, call.page_uuid)):
                 self._leave_out(call.rule_id, call.event_uuid, FROZE)
-        for rule_id, count in recent_counts.items():
-            if count >= _REPEATEDLY and rule_id not in self.left_out:
+        for rule_id, orgs in recent_orgs.items():
+            if rule_id in self.left_out:
+                continue
+            if (count := orgs.count(self._org)) >= _REPEATEDLY:
                 self._leave_out(rule_id, "", f"{FROZE} {count} times within a day")
+            elif (count := len(set(orgs))) >= _REPEATEDLY:
+                self._leave_out(rule_id, "", f"{FROZE} on events of {count} orgs within a day")
 
 
 FROZE = "it froze oktawatch"

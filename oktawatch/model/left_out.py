@@ -30,6 +30,7 @@ class FrozenCall(Struct, frozen=True, kw_only=True):
 class Frozen(Struct, frozen=True, kw_only=True):
     """A call that froze the process, as stored in the database."""
 
+    org: str
     rule_id: str
     event_uuid: str
     """Equal to ``page_uuid`` if the method doesn't take an event."""

@@ -7,7 +7,7 @@ the process has a separate row. The rows of such calls are read with each page, 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from oktawatch.model.left_out import Frozen, FrozenCall, LeftOut, LeftOutRule
 from oktawatch.model.notification import AlarmState
@@ -20,14 +20,14 @@ _KEPT = timedelta(days=90)
 """Minimum time for which a frozen call is kept. Okta deletes events of this age."""
 
 _columns = tables.rules_left_out.c
-_FROZEN = select(_columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at).where(
-    _columns.org == bindparam("org"), _columns.froze_at.is_not(None)
-)
+_FROZEN = select(
+    _columns.org, _columns.rule_id, _columns.event_uuid, _columns.page_uuid, _columns.froze_at
+).where(_columns.froze_at.is_not(None))
 
 
-def frozen_calls(connection: Connection, org: str) -> list[Frozen]:
-    """Return the calls on an org's events that froze a process."""
-    return [Frozen(**row) for row in connection.execute(_FROZEN, {"org": org}).mappings()]
+def frozen_calls(connection: Connection) -> list[Frozen]:
+    """Return the calls that froze a process, on events of any org."""
+    return [Frozen(**row) for row in connection.execute(_FROZEN).mappings()]
 
 
 def note_left_out(

@@ -221,8 +221,8 @@ class PageTransaction:
             )
 
     def frozen_calls(self) -> list[Frozen]:
-        """Return the calls of custom rules with the org's events that froze a process."""
-        return frozen_calls(self.connection, self.org)
+        """Return the calls of custom rules that froze a process, on events of any org."""
+        return frozen_calls(self.connection)
 
     def note_left_out(
         self, left_out: Iterable[LeftOut], notifiers: Sequence[str], *, alarm_interval: timedelta

@@ -282,3 +282,40 @@ def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) 
     assert asked == []
     commit(database, watched, first=3, count=3, now=NOW + timedelta(days=1, minutes=1))
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("orgs", "left_out"), [(("a", "b", "c"), True), (("a", "a", "a", "b"), False), (("a", "b", ORG), True)]
+)
+def test_what_freezes_on_several_orgs_is_left_out_of_every_org(
+    database: Database, orgs: tuple[str, ...], *, left_out: bool
+) -> None:
+    """A rule that froze on events of three orgs is left out of all. One org alone can't turn a rule off for another."""
+    asked: list[str] = []
+
+    def matches(_self: Any, seen: Any) -> bool:
+        asked.append(seen.uuid)
+        return True
+
+    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    for number, org in enumerate(orgs):
+        call = FrozenCall(
+            org=org, rule_id="Acme.Frozen", event_uuid=f"other-{number}", page_uuid="", began=0.0
+        )
+        record_frozen(database, call, [], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=NOW)
+    commit(database, watched, count=3)
+    assert len(asked) == (0 if left_out else 3)
+    reasons = {rule.reason for rule in left_out_since(database, NOW) if rule.org == ORG}
+    assert reasons == ({f"{FROZE} on events of 3 orgs within a day"} if left_out else set())
+    commit(database, watched, first=3, count=3, now=NOW + timedelta(days=1, minutes=1))
+    assert len(asked) == (3 if left_out else 6)
+
+
+def test_a_freeze_in_one_org_does_not_affect_an_equal_uuid_in_another(database: Database) -> None:
+    """A frozen call belongs to its org: another org's event with the same uuid is still evaluated."""
+    watched = watch(rule(EventRule, "Frozen", matches=lambda _self, _event: True))
+    uuid = event(0).uuid
+    call = FrozenCall(org="other", rule_id="Acme.Frozen", event_uuid=uuid, page_uuid=uuid, began=0.0)
+    record_frozen(database, call, [], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=NOW)
+    commit(database, watched, count=3)
+    assert matched(database, "Acme.Frozen") == 3
