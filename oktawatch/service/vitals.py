@@ -83,7 +83,6 @@ class Vitals:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counters = Counters()
-        self.started_at = database.now()
         self._database = database
         self._trouble = trouble
         self._read_within_s = read_within_s
