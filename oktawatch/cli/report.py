@@ -51,6 +51,8 @@ def report(
         raise UsageError("too many formats (--html, --json): use only one of them")
     if html is not None and not html.parent.is_dir():
         raise UsageError(f"no such folder (--html {html}): create it")
+    if html is not None and html.is_dir():
+        raise UsageError(f"a folder (--html {html}): name a file in it")
     now = utc_now()
     begin, end = _period(since, until, now=now)
     settings = load_without_secrets(config, debug=debug)

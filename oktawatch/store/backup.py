@@ -1,15 +1,16 @@
 """Back up an SQLite file while other processes use it.
 
 SQLite's backup API copies the file within a read transaction, so the copy has the state of one moment, and writers
-are not delayed. The copy is written to a temporary file beside the target, checked and renamed. So a file with the
-target's name is always complete, wherever the program is interrupted.
+are not delayed. The copy is written to a temporary folder beside the target and checked, and only then gets the target's
+name. So a file of this name is always complete, wherever the program is interrupted.
 """
 
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from oktawatch.store.database import Database
@@ -27,25 +28,25 @@ def backup(database: Database, target: Path, *, progress: Progress = lambda _don
 
     Raises FileExistsError if the target exists, and StoreError if the copy can't be written or is damaged.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(partial)) as copy:
-            _copy(database, copy, progress)
-            _require_undamaged(copy)
-        _flush(partial)
-        partial.rename(target)
+        # A folder, because SQLite creates further files beside the copy.
+        with TemporaryDirectory(prefix=f".{target.name}.", suffix=".partial", dir=target.parent) as folder:
+            partial = Path(folder) / target.name
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            with closing(sqlite3.connect(partial)) as copy:
+                _copy(database, copy, progress)
+                _require_undamaged(copy)
+            _flush(partial)
+            _publish(partial, target)
         _flush(target.parent)
+    except FileExistsError:
+        raise
     except OSError as error:
         raise StoreError(f"can't write the backup ({target}): {error.strerror or 'it fails'}") from None
     except sqlite3.Error as error:
         raise StoreError(f"can't write the backup ({target}): {error}") from None
-    finally:
-        for leftover in (partial, *(partial.with_name(partial.name + suffix) for suffix in ("-wal", "-shm"))):
-            with suppress(OSError):
-                leftover.unlink()
     return target.stat().st_size
 
 
@@ -65,6 +66,17 @@ def _require_undamaged(copy: sqlite3.Connection) -> None:
     (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(f"the copy is damaged: {' '.join(found.split())}")
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give the finished copy the target's name. Raise FileExistsError if a file of this name has appeared meanwhile."""
+    try:
+        target.hardlink_to(partial)  # a rename would replace that file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: reserve the name, and replace only the reservation
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        partial.rename(target)
 
 
 def _flush(path: Path) -> None:

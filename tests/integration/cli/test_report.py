@@ -117,6 +117,7 @@ def test_no_alerts(program: Program) -> None:
             "empty period (--until): expected a time after --since",
         ),
         (("--html", "nowhere/report.html"), "no such folder (--html nowhere/report.html): create it"),
+        (("--html", "."), "a folder (--html .): name a file in it"),
         (("--html", "a", "--json"), "too many formats (--html, --json): use only one of them"),
         (("--org", "acmee"), "no such org (--org acmee): did you mean acme? there are: acme, other"),
     ],

@@ -1,5 +1,7 @@
 """Backups of an SQLite file, and the checks of `db check`."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -99,6 +101,51 @@ def test_an_existing_file_is_kept(file: Database, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         backup(file, target)
     assert target.read_text() == "the backup of yesterday"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_during_the_copy_is_kept(
+    file: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """A file that another program creates during the copy is not overwritten, on any file system."""
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    target = folder / "copy.db"
+    if not links:
+        _refuse_links(monkeypatch)
+
+    def create(_done: int, _total: int) -> None:
+        target.write_text("somebody else's", "utf-8")
+
+    with pytest.raises(FileExistsError):
+        backup(file, target, progress=create)
+    assert target.read_text("utf-8") == "somebody else's"
+    assert list(folder.iterdir()) == [target]
+
+
+def test_a_file_system_without_links(file: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup also works on a file system without hard links, such as FAT."""
+    _refuse_links(monkeypatch)
+    backup(file, tmp_path / "copy.db")
+    copy = opened_copy(tmp_path / "copy.db")
+    assert outcome(copy) == outcome(file)
+    copy.close()
+
+
+def _refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_paths: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def test_a_link_to_nowhere_is_kept(file: Database, tmp_path: Path) -> None:
+    """A symbolic link to a missing file counts as an existing file."""
+    link = tmp_path / "copy.db"
+    link.symlink_to(tmp_path / "missing.db")
+    with pytest.raises(FileExistsError):
+        backup(file, link)
+    assert link.is_symlink()
 
 
 def test_a_folder_that_does_not_exist(file: Database, tmp_path: Path) -> None:
