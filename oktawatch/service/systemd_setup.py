@@ -119,15 +119,9 @@ def _create_user(root: Path) -> None:
     if shutil.which("systemd-sysusers") is None:
         raise ConfigError("not found", "systemd-sysusers", "expected systemd on this machine")
     make_folder(root / "etc", 0o755)  # which systemd-sysusers expects
-    done = subprocess.run(  # noqa: S603 -- no shell, and no text from outside
-        ["systemd-sysusers", f"--root={root}", str(file)],  # noqa: S607 -- in root's path
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
+    done = _run("systemd-sysusers", f"--root={root}", str(file))
     if done.returncode != 0:
-        problem = done.stderr.strip() or f"exit code {done.returncode}"
+        problem = " ".join(done.stderr.decode(errors="replace").split()) or f"exit code {done.returncode}"
         raise ConfigError("the user oktawatch can't be created", "systemd-sysusers", problem)
 
 
@@ -135,14 +129,21 @@ def encrypt_credential(token: str) -> bytes | None:
     """Encrypt a token with this machine's key. Return None if systemd is too old or has no key."""
     if shutil.which("systemd-creds") is None:
         return None
-    done = subprocess.run(  # noqa: S603 -- no shell; the token is passed through a pipe
-        ["systemd-creds", "encrypt", f"--name={TOKEN_FILE}", "-", "-"],  # noqa: S607 -- in root's path
-        input=f"{token}\n".encode(),
-        capture_output=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
+    # The token is passed through a pipe, because every user can see a command line.
+    done = _run("systemd-creds", "encrypt", f"--name={TOKEN_FILE}", "-", "-", text=f"{token}\n")
     return done.stdout if done.returncode == 0 and done.stdout else None
+
+
+def _run(name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run a program of systemd with ``text`` as standard input. Raise ConfigError if it does not end in time."""
+    try:
+        return subprocess.run(  # noqa: S603 -- no shell, and no text from outside
+            [name, *arguments], input=text.encode(), capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        problem = f"no result within {_TIMEOUT_S} s"
+    # Raised outside of the handler, so that no output of the program is in the context of the error.
+    raise ConfigError(problem, name, "look for the reason in 'journalctl -b', then try again")
 
 
 def is_root() -> bool:

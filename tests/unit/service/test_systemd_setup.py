@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from oktawatch.cli.main import main
 from oktawatch.config.errors import ConfigError
 from oktawatch.service import systemd_setup
-from oktawatch.service.systemd_setup import require_reachable
+from oktawatch.service.systemd_setup import encrypt_credential, require_reachable, set_up_systemd
 
 
 @pytest.fixture
@@ -75,3 +75,30 @@ def test_only_root_sets_up_a_service(
     monkeypatch.setattr(systemd_setup, "is_root", lambda: False)
     assert main(["init", "--systemd"]) == 2
     assert "not permitted (init --systemd): run it as root, with sudo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("systemd-sysusers", lambda root: set_up_systemd("https://acme.okta.com", "00secret", root=root)),
+        ("systemd-creds", lambda _root: encrypt_credential("00secret")),
+    ],
+)
+def test_a_program_of_systemd_that_hangs(
+    name: str, call: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of systemd that doesn't end is named in one line, without the token, and no file is created."""
+    hanging = tmp_path / "bin" / name
+    hanging.parent.mkdir()
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hanging.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(systemd_setup, "_TIMEOUT_S", 0.1)
+    root = tmp_path / "root"
+
+    with pytest.raises(ConfigError, match=rf"^no result within 0\.1 s \({name}\): ") as caught:
+        call(root)
+
+    assert "00secret" not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert [path for path in root.rglob("*") if path.is_file()] == []
