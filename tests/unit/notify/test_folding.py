@@ -18,7 +18,7 @@ from oktawatch.model.outbox import (
     WaitingNotification,
 )
 from oktawatch.model.severity import Severity
-from oktawatch.notify.folding import CAMPAIGN_TIME, MINUTE, is_urgent, plan_delivery
+from oktawatch.notify.folding import CAMPAIGN_PEOPLE, CAMPAIGN_TIME, MINUTE, is_urgent, plan_delivery
 from tests.support.databases import NOW
 
 ABOVE = DigestTopic(DigestReason.ABOVE)
@@ -226,6 +226,30 @@ def test_a_campaign_of_successes_is_collected() -> None:
         assert planned.send == []
         assert [postponed.ids for postponed in planned.postponements] == [["alert-0", "alert-1"]]
         assert plan(*waiting, sent=[campaign_digest()], opened=singly[1:]).postponements == []
+
+
+@given(
+    st.integers(0, 6),
+    st.lists(st.integers(0, 7), max_size=6),
+    st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=8),
+)
+def test_successes_of_a_campaign_are_sent_singly_until_there_are_many(
+    in_digest: int, sent_singly: list[int], waiting: list[tuple[int, bool]]
+) -> None:
+    """All due successes of a known campaign are sent, or none: it depends on the number of people who got in."""
+    opened = [OpenedAlert(ADDRESS, None, f"user{n}@example.com", n + 10, 1) for n in sent_singly]
+    alerts = [
+        alert(n, id=f"alert-{place}", client_ip=ADDRESS, successes=int(success))
+        for place, (n, success) in enumerate(waiting)
+    ]
+    planned = plan(*alerts, per_minute=50, sent=[campaign_digest(got_in=in_digest)], opened=opened)
+
+    successes = {one.id for one in alerts if one.successes}
+    people = {one.person for one in opened} | {one.person for one in alerts if one.successes}
+    few = in_digest + len(people) < CAMPAIGN_PEOPLE
+    assert set(planned.send) == (successes if few else set())
+    postponed = {number for one in planned.postponements for number in one.ids}
+    assert postponed == {one.id for one in alerts} - set(planned.send)
 
 
 def test_each_known_campaign_of_a_success_must_have_few_successes() -> None:
