@@ -7,11 +7,11 @@ import typer
 
 from oktawatch.cli.alert_filters import autonomous_system, choices
 from oktawatch.cli.exits import DONE, FAILED, UsageError
-from oktawatch.cli.explain import check_uuid, load_for_explaining, unknown_event
+from oktawatch.cli.explain import check_uuid, unknown_event
 from oktawatch.cli.one_line_table import Column, print_one_line_table
 from oktawatch.cli.options import ConfigFile, Debug, Json
 from oktawatch.cli.output import note, print_json, shown
-from oktawatch.cli.setup import existing_database, load_without_secrets
+from oktawatch.cli.setup import existing_database, load_for_explaining, load_without_secrets
 
 if TYPE_CHECKING:
     from datetime import datetime

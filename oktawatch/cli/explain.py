@@ -2,16 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from oktawatch.cli.exits import DONE, FAILED, UsageError
-from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json
+from oktawatch.cli.options import LARGEST_ID, ConfigFile, Debug, Json, Orgs
 from oktawatch.cli.output import console, note, print_fields, print_json, print_text
 from oktawatch.cli.reading import chosen_orgs
-from oktawatch.cli.setup import existing_database, load_settings, load_without_secrets
+from oktawatch.cli.setup import existing_database, load_for_explaining
 
 if TYPE_CHECKING:
     from oktawatch.config import Settings
@@ -33,14 +32,7 @@ def explain(
             help="Explain the first event of this alert, instead of EVENT_UUID.",
         ),
     ] = None,
-    org: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Search only this org. Repeat for several orgs. Default: all.",
-            show_default=False,
-        ),
-    ] = None,
+    org: Orgs = None,
     every_rule: Annotated[bool, typer.Option("--all-rules", help="Include disabled rules.")] = False,
     config: ConfigFile = None,
     as_json: Json = False,
@@ -59,14 +51,13 @@ def explain(
     _check_usage(event_uuid, alert)
     settings = load_for_explaining(config, debug=debug)
     orgs = chosen_orgs(settings, org or [])
-    if alert is not None:
-        event_uuid = _first_event(settings, alert)
-    if event_uuid is None:
+    uuid = event_uuid if alert is None else _first_event(settings, alert)
+    if uuid is None:
         note(f"error: no such alert ({alert}): see 'oktawatch alerts list'")
         return FAILED
-    explanation = asyncio.run(explain_event(Application(settings, orgs=orgs), event_uuid))
+    explanation = asyncio.run(explain_event(Application(settings, orgs=orgs), uuid))
     if explanation is None:
-        note(unknown_event(event_uuid))
+        note(unknown_event(uuid))
         return FAILED
     if as_json:
         print_json(_document(explanation))
@@ -94,16 +85,6 @@ def check_uuid(event_uuid: str) -> None:
 def unknown_event(event_uuid: str) -> str:
     """Return the error text for an event that is neither in the database nor in Okta."""
     return f"error: no such event ({event_uuid}): check that the uuid is complete; Okta keeps 90 days"
-
-
-def load_for_explaining(config: Path | None, *, debug: bool) -> "Settings":
-    """Load the settings. If a secret can't be read, load them with `load_without_secrets`."""
-    from oktawatch.config import ConfigError
-
-    try:
-        return load_settings(config, debug=debug)
-    except ConfigError:
-        return load_without_secrets(config, debug=debug)
 
 
 def _first_event(settings: "Settings", alert_id: int) -> str | None:

@@ -35,6 +35,21 @@ def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
     return _with_logging(config.load(path, secrets_of=("database",)), debug=debug)
 
 
+def load_for_explaining(path: Path | None, *, debug: bool) -> "Settings":
+    """Read the settings without the orgs' secrets, and configure logging. Raises ConfigError.
+
+    `service.explaining` reads each org's secret separately. Without permission to read the proxy's URL, stored data is
+    used for all orgs.
+    """
+    from oktawatch import config
+
+    try:
+        settings = config.load(path, secrets_of=("database", "poll"))
+    except config.ConfigError:
+        return load_without_secrets(path, debug=debug)
+    return _with_logging(settings, debug=debug)
+
+
 def load_for_reading(path: Path | None, *, debug: bool) -> "Settings":
     """Read the settings like `load_without_secrets`, for a command that only reads rows and must start fast.
 

@@ -322,7 +322,12 @@ class Settings(BaseModel):
         return self._folder
 
     def proxy_for(self, url: str) -> SecretStr | None:
-        """Return the URL of the egress proxy for requests to a URL. None for a direct connection."""
+        """Return the URL of the egress proxy for requests to a URL. None for a direct connection.
+
+        Raises ValueError if the proxy's URL is in a file that was not read.
+        """
+        if self.poll.proxy is None and self.poll.has_secret("proxy"):
+            raise ValueError(f"expected a readable file at {self.poll.proxy_file} (poll.proxy_file)")
         return self._egress.proxy_for(url, self.poll.proxy)
 
     def error(self, what: str, *location: str | int, expected: str) -> ConfigError:

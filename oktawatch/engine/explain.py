@@ -149,6 +149,7 @@ class Explainer:
     async def _fetch_event(
         self, event_uuid: str, place: tuple[str, datetime] | None
     ) -> tuple[str, Event | None]:
+        """Return the event and its org. Raises SystemLogError if the event was not found and an org couldn't be asked."""
         now = self._now()
         since = clamp_to_okta_retention(now - OKTA_KEEPS, now)
         orgs, until = list(self._sources), now
@@ -160,17 +161,31 @@ class Explainer:
                 from_text(shifted(around, _TOLERANCE)),
             )
         query = bounded_query(since=since, until=until, filter=f'uuid eq "{event_uuid}"', limit=_PAGE_SIZE)
+        failure: SystemLogError | None = None
         for org in orgs:
-            following: str | None = query
-            for _ in range(_MAX_PAGES):
-                if following is None:
-                    break
-                page = await self._sources[org].page(following)
-                for event in page.events:
-                    if event.uuid == event_uuid:
-                        return org, event
-                following = page.next
+            try:
+                event = await self._search(org, query, event_uuid)
+            except SystemLogError as error:
+                failure = failure or error
+            else:
+                if event is not None:
+                    return org, event
+        if failure is not None:
+            raise failure
         return orgs[-1], None
+
+    async def _search(self, org: str, query: str, event_uuid: str) -> Event | None:
+        """Return the event if it is on one of the query's first pages."""
+        following: str | None = query
+        for _ in range(_MAX_PAGES):
+            if following is None:
+                break
+            page = await self._sources[org].page(following)
+            for event in page.events:
+                if event.uuid == event_uuid:
+                    return event
+            following = page.next
+        return None
 
     def _judge(
         self,

@@ -28,8 +28,8 @@ class _NoAccess:
 async def explain_event(app: Application, event_uuid: str) -> Explanation | None:
     """Explain an event of one of the application's orgs. Return None if neither the database nor Okta has it.
 
-    If the credentials of any org can't be used, only stored data is used, for all orgs. Raises ConfigError, StoreError or
-    SystemLogError.
+    Each org's credentials are read separately. For an org whose credentials can't be used, only stored data is used. Raises
+    ConfigError, StoreError or SystemLogError.
     """
     enabled = frozenset(rule.id for rule in app.rules.rules)
     if app.allow.classifies:
@@ -53,10 +53,17 @@ async def explain_event(app: Application, event_uuid: str) -> Explanation | None
 
 
 async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSource]:
-    """Return the page source of each org, by name: `_NoAccess` for all if the credentials of any org can't be used."""
+    """Return the page source of each org, by name: `_NoAccess` for an org whose credentials can't be used."""
     try:
-        accesses, tls_context = app.accesses, app.tls_context
+        connect = await stack.enter_async_context(connections(app.tls_context))
     except ConfigError as error:
         return dict.fromkeys(app.orgs, _NoAccess(str(error)))
-    connect = await stack.enter_async_context(connections(tls_context))
-    return {org: connect(access, budget=RateBudget(app.rate_limit_share)) for org, access in accesses.items()}
+    sources: dict[str, PageSource] = {}
+    for org in app.orgs:
+        try:
+            access = app.access(org, renewed=True)  # reads the secret, which the settings lack
+        except ConfigError as error:
+            sources[org] = _NoAccess(str(error))
+        else:
+            sources[org] = connect(access, budget=RateBudget(app.rate_limit_share))
+    return sources

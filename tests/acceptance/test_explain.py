@@ -95,6 +95,35 @@ def test_without_a_token_stored_data_explains(program: Program, org: SimulatedOr
     assert program.run("explain", "u-0", "--alert", "1").returncode == 2
 
 
+def test_without_the_proxy_stored_data_explains(program: Program, org: SimulatedOrg) -> None:
+    """Without access to the proxy's URL, no request is sent around the proxy."""
+    with running(org) as url:
+        path = program.configure(("acme", url, org.token), more=ENABLED)
+        assert program.run("run", "--once").returncode == 0
+        path.write_text('[poll]\nproxy_file = "unreadable.proxy"\n' + path.read_text("utf-8"), "utf-8")
+        found, _ = explained(program, "u-0")
+    assert found["source"] == "history"
+    assert "unreadable.proxy (poll.proxy_file)" in found["trouble"]
+
+
+def test_an_org_without_access_does_not_affect_others(program: Program, org: SimulatedOrg) -> None:
+    """If one org's token can't be read or is refused, events of the other orgs are still requested from Okta."""
+    gone = '[[orgs]]\nname = "gone"\nurl = "https://gone.okta.com"\ntoken_file = "unreadable.token"\n'
+    with running(org) as url, running(SimulatedOrg()) as refused_url:
+        path = program.configure(("refused", refused_url, "00wrong"), ("acme", url, org.token))
+        path.write_text(gone + path.read_text("utf-8"), "utf-8")
+        program.run("db", "upgrade")
+        found, _ = explained(program, "u-0")
+        unknown = program.run("explain", "u-9")
+        missing = program.run("explain", "u-9", "--org", "refused")
+    assert (found["org"], found["source"], found["trouble"]) == ("acme", "okta", None)
+    (error,) = errors(unknown.stderr)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "no secret" in error or "no credentials" in error
+    assert "orgs[gone]" in error
+    assert "Okta refuses the token (refused, " in errors(missing.stderr)[0]
+
+
 def test_an_event_that_okta_deleted_is_explained_from_history(program: Program, org: SimulatedOrg) -> None:
     """An event that Okta has deleted is explained by its history row and its match."""
     with running(org) as url:
