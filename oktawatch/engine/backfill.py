@@ -105,6 +105,7 @@ class Backfiller:
             until=backfill.until,
             page_size=self._page_size,
         )
+        reached = backfill.since
         ahead = asyncio.create_task(self._source.page(backfill.query))
         try:
             while True:
@@ -114,6 +115,9 @@ class Backfiller:
                     ahead = asyncio.create_task(self._source.page(page.next))
                 finished = page.next is None and missing is None
                 backfill = await self._commit(page, backfill, total, notify=notify, finished=finished)
+                # A page without usable events has no newest one.
+                reached = max(reached, backfill.until if finished else page.newest or reached)
+                self._report(backfill, min(reached, backfill.until), total)
                 if missing is not None:
                     raise missing
                 if finished:
@@ -143,14 +147,16 @@ class Backfiller:
             commit_page, self._watch, page, notify=notify, advance=advance, now=self._now()
         )
         total.add(result)
+        return moved[0]
+
+    def _report(self, backfill: Backfill, reached: datetime, total: PageResult) -> None:
         self._progress(
             Progress(
                 org=backfill.org,
                 since=backfill.since,
                 until=backfill.until,
-                reached=backfill.until if finished else min(page.newest or backfill.since, backfill.until),
-                events=moved[0].events,
+                reached=reached,
+                events=backfill.events,
                 total=total,
             )
         )
-        return moved[0]

@@ -94,6 +94,17 @@ async def test_the_same_command_goes_on_where_it_was_interrupted(database: Datab
     assert (row["pages"], row["events"], row["finished_at"]) == (3, 3, NOW)
 
 
+async def test_the_progress_never_goes_back(database: DatabaseExecutor) -> None:
+    """A page without usable events, or with older events only, leaves the progress where it was."""
+    pages = bounded(4)
+    pages[1] = msgspec.structs.replace(pages[1], events=[], newest=None)
+    pages[2] = msgspec.structs.replace(pages[2], newest=SINCE - timedelta(days=1))
+    progress: list[Progress] = []
+    source = Script({page_.query: page_ for page_ in pages}, first=pages[0])
+    await run(source, database, progress=progress.append)
+    assert [reached.reached for reached in progress] == [*[NOW - timedelta(days=4)] * 3, UNTIL]
+
+
 @pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"notify": True}])
 async def test_another_command_starts_anew(database: DatabaseExecutor, change: dict[str, Any]) -> None:
     """A backfill is resumed only by the same command text with the same --notify."""
