@@ -27,7 +27,8 @@ RULE_LIMIT_S = 2.0
 PAGE_LIMIT_S = 4.0
 """Seconds that all custom rules together may take on a page.
 
-Together with one call of `CALL_LIMIT_S` (8 s), this stays below the 15 s after which Postgres ends the transaction."""
+After this time, no further call begins. So the rules take at most one call of `CALL_LIMIT_S` (8 s) longer, which stays
+below the 15 s after which Postgres ends the transaction."""
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
@@ -66,6 +67,10 @@ class RuleBudget:
             raise RuleLeftOutError(f"{rule_id} is left out")
         if self._running:  # a rule calls a signal's predicate, which counts as the rule's time
             return method(*arguments)
+        if self._all_spent > PAGE_LIMIT_S:
+            reason = f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
+            self._leave_out(rule_id, event_uuid, reason)
+            raise RuleLeftOutError(f"{rule_id} is left out")
         began = self._begin(rule_id, event_uuid)
         try:
             return method(*arguments)
@@ -87,9 +92,6 @@ class RuleBudget:
         spent = self._spent[rule_id] = self._spent.get(rule_id, 0.0) + took
         if spent > RULE_LIMIT_S:
             self._leave_out(rule_id, event_uuid, f"it took more than {RULE_LIMIT_S:g} s on one page")
-        elif self._all_spent > PAGE_LIMIT_S:
-            reason = f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
-            self._leave_out(rule_id, event_uuid, reason)
 
     def _leave_out(self, rule_id: str, event_uuid: str, reason: str) -> None:
         self.left_out[rule_id] = LeftOut(

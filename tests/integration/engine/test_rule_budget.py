@@ -14,6 +14,7 @@ from oktawatch.engine import rule_budget
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
 from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import ALARM_INTERVAL, FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
+from oktawatch.engine.rule_watchdog import CALL_LIMIT_S
 from oktawatch.model.left_out import FrozenCall
 from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
 from oktawatch.store.database import Database
@@ -159,6 +160,16 @@ def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -
     assert {left_out.reason for left_out in left_out_since(database, NOW)} == {
         f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
     }
+
+
+def test_no_rule_is_called_after_the_page_s_time(database: Database, clock: Clock) -> None:
+    """However many rules there are, only the running call can exceed the page's time."""
+    call_s = CALL_LIMIT_S - 0.1
+    classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, call_s)) for number in range(10)]
+    result = commit(database, watch(*classes))
+    assert clock.now_s <= PAGE_LIMIT_S + CALL_LIMIT_S
+    assert (result.new_events, matched(database, BUILT_IN[0].id)) == (200, 200)
+    assert len(left_out_since(database, NOW)) == len(classes)
 
 
 def test_a_page_after_one_with_a_slow_rule_misses_nothing(database: Database, clock: Clock) -> None:
