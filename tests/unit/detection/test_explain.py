@@ -12,6 +12,7 @@ from oktawatch.detection.explain import explain
 from oktawatch.detection.history import MemoryHistory
 from oktawatch.detection.registry import BUILT_IN
 from oktawatch.detection.rule import Rule
+from oktawatch.detection.rule_guard import guarded
 from oktawatch.detection.rules.anonymizing_vpn_login import AnonymizingVpnLogin
 from oktawatch.detection.rules.failed_logins_unknown_user import FailedLoginsUnknownUser
 from oktawatch.detection.rules.first_proxied_session import FirstProxiedSession
@@ -165,6 +166,19 @@ def test_a_rule_that_raises_is_explained() -> None:
     holds, text = deciding_condition(Raising(), sign_in())
     assert not holds
     assert text.startswith("The rule raised ZeroDivisionError: ")
+
+
+@pytest.mark.parametrize("method", ["condition", "matches"])
+def test_a_rule_that_exits_is_explained(method: str) -> None:
+    """SystemExit in any method of a custom rule does not end the explanation."""
+
+    def exit_(_self: Rule, _event: Seen) -> str:
+        raise SystemExit(3)
+
+    rule_class: Any = type("Exiting", (LoginSuccess,), {method: exit_})
+    holds, text = deciding_condition(guarded(rule_class()), sign_in())
+    assert not holds
+    assert text.startswith("The rule raised RuleError: the rule raised SystemExit")
 
 
 def test_every_rule_can_be_explained() -> None:
