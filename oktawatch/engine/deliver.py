@@ -156,10 +156,6 @@ class Notifier:
         )
         return claimed is not None and await self._send(claimed)
 
-    async def close(self) -> None:
-        """Release the channel's connections."""
-        await self._channel.close()
-
     @property
     def _paused(self) -> bool:
         return self._paused_until is not None and self._clock() < self._paused_until
