@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 from urllib.parse import quote
 
@@ -49,8 +50,7 @@ class _Secrets:
     """The secrets to mask, in every encoding that a log line can contain."""
 
     def __init__(self) -> None:
-        self._encodings: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._encodings: frozenset[str] = frozenset()
 
     def add(self, secret: str) -> None:
         # The line ends of a multi-line key are escaped in the log, so mask each line separately.
@@ -63,11 +63,16 @@ class _Secrets:
                     json.dumps(line)[1:-1],
                     json.dumps(line, ensure_ascii=False)[1:-1],
                 }
-        longest_first = sorted(self._encodings, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     def mask(self, text: str) -> str:
-        return self._pattern.sub(HIDDEN, text) if self._pattern is not None else text
+        return _pattern(self._encodings).sub(HIDDEN, text)
+
+
+@lru_cache(maxsize=1)
+def _pattern(texts: frozenset[str]) -> re.Pattern[str]:
+    """Return a pattern that matches these texts, the longest first. Compiled for the first line after a new secret."""
+    longest_first = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")  # (?!) never matches
 
 
 _secrets = _Secrets()

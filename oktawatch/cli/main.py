@@ -59,9 +59,9 @@ app = typer.Typer(
 
 
 def _show_version(requested: bool) -> None:
-    from oktawatch import __version__
-
     if requested:
+        from oktawatch import __version__  # reads the installed metadata
+
         print(f"oktawatch {__version__}")
         raise typer.Exit
 

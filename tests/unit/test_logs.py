@@ -278,6 +278,15 @@ def test_a_longer_secret_is_hidden_completely() -> None:
     assert "more" not in written("json", "tried", text="00token-and-more")
 
 
+def test_a_secret_that_is_registered_later_is_hidden() -> None:
+    """A secret that is registered after the first log line is masked in the next one."""
+    logs.hide("00token-of-acme")
+    assert "acme" not in written("json", "tried", text="00token-of-acme")
+    logs.hide("11token-of-globex")
+    line = written("json", "tried", text="00token-of-acme 11token-of-globex")
+    assert json.loads(line)["text"] == f"{logs.HIDDEN} {logs.HIDDEN}"
+
+
 def test_a_short_secret_is_not_masked() -> None:
     """A secret of one character is not masked, because every line would become unreadable."""
     logs.hide("a")
