@@ -46,7 +46,7 @@ class Server:
     def create(self, template: str = "template1") -> str:
         """Create a database, and return its name."""
         name = f"oktawatch_{os.getpid()}_{next(_numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
     def drop(self, name: str) -> None:
