@@ -54,7 +54,7 @@ lines of one event, for example, with
 
     journalctl -u oktawatch -o cat | grep poll_failed
 
-Events of level *error* need a person. Events of level *warning* are alerts, or unusual conditions that oktawatch handles itself.
+Events of level *error* need a person. Events of level *warning* are alerts, or unusual conditions in which oktawatch continues.
 Events of level *info* are for later analysis.
 """
 

@@ -65,15 +65,15 @@ def init(
 ) -> int:
     """Write a configuration and a token file.
 
-    The configuration is commented, and both are checked.
+    The configuration explains its keys. Both files are checked.
 
     No existing file is changed. For an OAuth service app instead of a token, start from
     'oktawatch files oktawatch.example.toml'.
     """
     if token is not None and token != "-":  # noqa: S105 -- no token
         raise UsageError(
-            "not on the command line, where other users can read it (--token): revoke this token, and pass a new one "
-            "to '--token -' on standard input"
+            "other users can read a token on the command line (--token): revoke this token, and pass a new one to "
+            "'--token -' on standard input"
         )
     if systemd and folder is not None:
         raise UsageError("DIR and --systemd exclude each other (init): leave one out")
@@ -162,7 +162,7 @@ def _org_url(given: str | None) -> str:
 
 
 def _org_token(given: str | None) -> str:
-    """Return the API token from standard input. On a terminal, ask for it without showing it."""
+    """Return the API token: with ``--token -``, from a file or pipe on standard input, otherwise from the terminal, without showing it."""
     if given is None or sys.stdin.isatty():
         return _ask("--token -", "API token (not shown)", _hidden_answer, _checked_token)
     try:

@@ -19,7 +19,7 @@ _Since = Annotated[
     str | None,
     typer.Option(
         metavar="WHEN",
-        help=f"List sign-ins from this time on. {WHEN} Default: as far back as a search of 0.2 seconds reaches.",
+        help=f"List sign-ins from this time on. {WHEN} Default: up to 90 days, as far as a search of 0.2 seconds gets.",
         show_default=False,
     ),
 ]

@@ -36,12 +36,12 @@ def build_channel(name: str, settings: Any, way: Any) -> Any:
     except ValueError:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 -- a third-party class can raise anything
-        problem = f"expected a channel that can be constructed with its settings and a way: {name} raises {type(error).__name__}"
+        problem = f"expected a channel that can be constructed with its settings and a Way: {name} raises {type(error).__name__}"
     else:
         if all(callable(getattr(channel, method, None)) for method in ("send", "close")):
             return channel
         problem = f"expected a channel with the methods send and close: {name} lacks one"
-    # Raised outside of the handler: the text of the error could contain a secret.
+    # Raised outside of the handler, so that it is not chained to the error, whose text could contain a secret.
     raise ChannelError(problem)
 
 

@@ -193,7 +193,7 @@ def _mistake(rule: Rule, error: BaseException) -> str | None:
         return f"{type(error).__name__}: {error}"
     if isinstance(error, AttributeError) and (owner := _owner(error.obj, str(error.name))):
         is_signals_row = isinstance(rule, SignalRule) and isinstance(error.obj, HistoryRow)
-        reason = ", and a signal can use only history columns" if is_signals_row else ""
+        reason = ", and a signal rule can use only history columns" if is_signals_row else ""
         return f"{owner} has no {error.name}{reason}"
     return None
 

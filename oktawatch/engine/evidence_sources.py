@@ -32,7 +32,7 @@ class EvidenceFileError(ValueError):
 
 
 class EvidenceSources:
-    """Loads the configured sources, and replaces them when their files change. Can be used from several threads."""
+    """Loads the configured sources, and fetched ones again when their files change. Can be used from several threads."""
 
     def __init__(self, evidence: Evidence, configured: Sequence[EvidenceFile | FetchedEvidence]) -> None:
         self._evidence = evidence
@@ -40,7 +40,7 @@ class EvidenceSources:
         self._loaded: dict[str, EvidenceSource] = {}
         """The contents of each source, by its name."""
         self._file_names: dict[str, str | None] = {}
-        """The names of the loaded files of sources with a URL, by the sources' names."""
+        """For each source with a URL, by its name: the name of its loaded file."""
         self._lock = threading.Lock()
 
     @property

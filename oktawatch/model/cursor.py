@@ -19,7 +19,7 @@ class Cursor(Struct, frozen=True, kw_only=True):
     restart_at: datetime | None = None
     """A new stream from this time misses no event. See ``engine.restart_point``."""
     last_published: datetime | None = None
-    """``published`` of the newest polled event, capped at the time by Okta's clock."""
+    """``published`` of the newest polled event, but never later than Okta's clock."""
     last_caught_up_at: datetime | None = None
     """When a poll last reached the end of the stream, by the database's clock."""
 

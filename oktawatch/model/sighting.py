@@ -37,6 +37,6 @@ class Novelty(Struct, frozen=True, kw_only=True):
     new: tuple[str, ...]
     """The new attributes among ``country``, ``network``, ``address`` and ``anonymizer``."""
     known_since: datetime | None
-    """The time of the person's first earlier sign-in. None if there is none, or if the person is unknown."""
+    """The time of the person's first sign-in before this one. None if there is none, or if the person is unknown."""
     others: int
     """The number of other people with an id who have ever used the address."""

@@ -17,7 +17,7 @@ from oktawatch.notify.text import harmless, harmless_name
 _REASONS = {
     DigestReason.LATE: "The events were read more than an hour after they happened, as after a first start, a long stop or a backfill.",
     DigestReason.ABOVE: "Single messages would exceed this notifier's max_per_minute.",
-    DigestReason.CAMPAIGN: "One source affected many people within ten minutes. Later failures from it are collected for ten minutes, too.",
+    DigestReason.CAMPAIGN: "One source affected many people within ten minutes. Its later failures are collected into another digest.",
 }
 _MAX_NAMED = 3  # people in a heading
 

@@ -2,7 +2,7 @@
 
 Apprise builds the TLS context for a mail server itself, has no setting for authorities, and logs the reason
 of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. Apprise
-passes the service's ``verify_certificate`` to the connection unchanged. A `MailTrust` in its place brings the
+passes the service's ``verify_certificate`` to the connection unchanged. A `MailTrust` in place of this flag brings the
 authorities to the connection, and the reason of a failure back.
 """
 
@@ -19,7 +19,7 @@ _trust = threading.local()
 
 
 class MailTrust:
-    """The authorities to accept for a mail server, in addition to the system's. True as a condition, like the flag it replaces."""
+    """The authorities to accept for a mail server, in addition to the system's. Truthy, like the flag that it replaces."""
 
     def __init__(self, trust: ssl.SSLContext | None) -> None:
         self.authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust is not None else b""

@@ -101,7 +101,7 @@ class Delivery(Supervised[int]):
         """Count the delivered messages."""
         self.delivered += delivered
         if delivered:
-            # Without a delivery, the outbox was only read, which doesn't show that it can be written.
+            # Without a delivery, the outbox may only have been read, which doesn't show that it can be written.
             self.database_works()
         return None
 

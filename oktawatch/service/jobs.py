@@ -47,7 +47,7 @@ _STAGGER = timedelta(milliseconds=150)
 _STOP_WITHIN = timedelta(seconds=3.5)
 """How long a stop waits for the jobs. The whole stop must take less than 5 s."""
 _LONG_WAIT_S = 5.0  # a wait at least this long is written to the daemon's row at once
-_SOON = timedelta(seconds=1)  # the delay of the next write if the row was outdated during the last one
+_SOON = timedelta(seconds=1)  # the delay of the next write if the state changed during the last one
 _MOST_NAMED = 5  # maximum number of orgs in a line of status or log
 
 

@@ -12,7 +12,7 @@ _LONGEST_INTERVAL = timedelta(seconds=30)
 
 
 def check_interval(after: timedelta) -> timedelta:
-    """Return the time between two checks, short enough to detect silence soon after ``after``."""
+    """Return the time between two checks, short enough to notice soon that an org has been silent for ``after``."""
     return min(_LONGEST_INTERVAL, after / 2)
 
 

@@ -11,7 +11,7 @@ from oktawatch.service.failure_log import FailureLog
 from oktawatch.service.supervised import Supervised
 
 TIME_LIMIT = timedelta(minutes=30)
-"""Time limit of a round. Hours of a busy org's events take many requests."""
+"""Time limit of a round. Reading hours of events takes many requests."""
 SOON = timedelta(minutes=1)
 """The delay of a sweep that is due while its org has not caught up."""
 
@@ -31,8 +31,8 @@ class OrgSweeping(Supervised[PageResult]):
     ) -> None:
         """Sweep with ``sweep``: `engine.sweep.Sweeper.round`.
 
-        ``caught_up`` returns when polling last caught up, or None if its last round did not. ``enqueued`` is called when
-        there are notifications to send.
+        ``caught_up`` returns the time at which polling last caught up, or None if its last round did not. ``enqueued`` is
+        called when there are notifications to send.
         """
         super().__init__(
             FailureLog("sweep", org=org),

@@ -58,7 +58,7 @@ class Sqlite:
             )
         self._url = url
 
-    def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file never blocks
+    def engine(self, *, stopping: threading.Event) -> Engine:  # noqa: ARG002 -- a file has no server to wait for
         """Build the engine without connecting."""
         arguments: dict[str, Any] = {"timeout": LOCK_SLICE_S}
         options: dict[str, Any] = {}
@@ -111,7 +111,7 @@ class Sqlite:
         rows: Sequence[tuple[Any, ...]],
         columns: tuple[str, ...],
     ) -> int:
-        """Insert rows one at a time."""
+        """Insert rows with one statement per row."""
         converters = _converters(table, columns, connection.dialect)
         converted = [
             tuple(
@@ -130,7 +130,7 @@ class Sqlite:
         columns: tuple[str, ...],
         on_conflict: str,
     ) -> int:
-        """Insert rows one at a time."""
+        """Insert rows with one statement per row."""
         return _insert(connection, table, columns, [(org, *row) for row in rows], on_conflict)
 
     def find_damage(self, connection: Connection, *, within_s: float) -> str | None:

@@ -144,7 +144,7 @@ class LogClient:
             try:
                 # The SDK doesn't rewrite an absolute URL that starts with the org's URL.
                 built, _ = await executor.create_request("GET", f"{self.org.url}{query}")
-            except Exception:  # noqa: BLE001 -- the SDK fails on unusual answers, with the token in its frames
+            except Exception:  # noqa: BLE001 -- the SDK fails on unusual answers, and the traceback has the token
                 built = None
             if built is not None:
                 request: dict[str, object] = built

@@ -30,8 +30,8 @@ _ADVICE: dict[str, tuple[type[SystemLogError], str]] = {
     "invalid_client": (
         TokenRefusedError,
         (
-            "check client_id, that the app's public key belongs to private_key and is active, that kid is its id, "
-            "and this machine's clock"
+            "check client_id, private_key (its public key must be active in the app), kid (the id of that key) and "
+            "this machine's clock"
         ),
     ),
     "invalid_scope": (

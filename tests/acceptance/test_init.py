@@ -117,7 +117,7 @@ def test_no_token_on_the_command_line(program: Program) -> None:
     done = program.run("init", "--url", "https://acme.okta.com", "--token", "00visible")
 
     assert done.returncode == 2
-    assert "where other users can read it (--token): revoke this token" in done.stderr
+    assert "other users can read a token on the command line (--token): revoke this token" in done.stderr
     assert "00visible" not in done.stderr
     assert files(program.folder) == set()
 

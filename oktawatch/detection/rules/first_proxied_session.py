@@ -19,8 +19,8 @@ class FirstProxiedSession(FirstSeen):
     name: ClassVar[str] = "First Occurrence of Okta User Session Started via Proxy"
     description: ClassVar[str] = (
         "A user connected through a VPN, Tor or another proxy for the first time in days. This finds a stolen "
-        "session used from behind a proxy without alerting on people who always work through a VPN. While an "
-        "org's history is shorter than the window, every user is new: these alerts have warmup in their context."
+        "session that is used through a proxy, and does not alert on people who always work through a VPN. While an "
+        "org's history is shorter than the window, every user is new: alerts then have warmup in their context."
     )
     runbook: ClassVar[str] = (
         "Compare device, browser and country with the user's usual ones. Ask the user over another channel. If it "

@@ -167,7 +167,7 @@ def test_a_signal_can_use_only_history_columns() -> None:
         type("Foreign", (Sso,), {"matches": lambda _self, event: event.isp == "Example"})
     )
     assert fault_of(Sso) is None
-    assert fault_of(foreign) == "matches: history has no isp, and a signal can use only history columns"
+    assert fault_of(foreign) == "matches: history has no isp, and a signal rule can use only history columns"
 
 
 @pytest.mark.parametrize(
