@@ -225,18 +225,30 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 
 
 def _rare_successes(outbox: OutboxState, now: datetime) -> set[str]:
-    """Return the ids of alerts about a success in a known campaign in which fewer than `CAMPAIGN_PEOPLE` people got in.
+    """Return the ids of alerts about a success in a known campaign, from an address and network with few successes.
 
-    The people in the campaign's last digest count, and those with a recent alert that is waiting or was sent singly.
+    A source has few successes if fewer than `CAMPAIGN_PEOPLE` people got in: those in its last digest, those with a
+    waiting alert, however long it has waited, and those whose alert was sent singly in the last ten minutes.
     """
-    rare, frequent = set[str](), set[str]()
+    sent = [alert for alert in outbox.opened if alert.successes]
+    waiting = [
+        alert
+        for alert in outbox.waiting
+        if alert.successes and alert.kind is NotificationKind.OPENED and not alert.late
+    ]
+    in_campaign, frequent = set[str](), set[str]()
     for by, source in _SOURCES.items():
-        people = _count_people(outbox, source, now, only_successes=True)
-        for origin, digest in _known_campaigns(outbox, by, now).items():
-            got_in = digest.got_in + people.get(origin, 0)
-            successes = [alert.id for alert in outbox.waiting if alert.successes and source(alert) == origin]
-            (rare if got_in < CAMPAIGN_PEOPLE else frequent).update(successes)
-    return rare - frequent
+        people = _people_by_source([*sent, *waiting], source)
+        campaigns = {origin: digest.got_in for origin, digest in _known_campaigns(outbox, by, now).items()}
+        for alert in waiting:
+            origin = source(alert)
+            if origin is None:
+                continue
+            if origin in campaigns:
+                in_campaign.add(alert.id)
+            if campaigns.get(origin, 0) + people[origin] >= CAMPAIGN_PEOPLE:
+                frequent.add(alert.id)
+    return in_campaign - frequent
 
 
 def _fold_campaigns(lane: _Lane, outbox: OutboxState, by: str, excluded: set[str], now: datetime) -> None:
@@ -279,9 +291,7 @@ def _known_campaigns(outbox: OutboxState, by: str, now: datetime) -> dict[str | 
     }
 
 
-def _count_people(
-    outbox: OutboxState, source: _Source, now: datetime, *, only_successes: bool = False
-) -> dict[str | int, int]:
+def _count_people(outbox: OutboxState, source: _Source, now: datetime) -> dict[str | int, int]:
     """Return the number of people with a recently opened alert, sent or waiting, by source."""
     since = now - CAMPAIGN_TIME
     waiting = [
@@ -289,10 +299,15 @@ def _count_people(
         for alert in outbox.waiting
         if alert.kind is NotificationKind.OPENED and not alert.late and alert.created_at > since
     ]
+    return _people_by_source([*outbox.opened, *waiting], source)
+
+
+def _people_by_source(
+    alerts: Iterable[WaitingNotification | OpenedAlert], source: _Source
+) -> dict[str | int, int]:
     people: dict[str | int, set[str | None]] = defaultdict(set)
-    alerts: list[WaitingNotification | OpenedAlert] = [*outbox.opened, *waiting]
     for alert in alerts:
         origin = source(alert)
-        if origin is not None and (alert.successes or not only_successes):
+        if origin is not None:
             people[origin].add(alert.person)
     return {origin: len(persons) for origin, persons in people.items()}

@@ -312,6 +312,22 @@ async def test_a_campaign_of_successes_causes_no_flood(database: DatabaseExecuto
     assert types == ["alert.opened"] * 4 + ["digest"] * 6
 
 
+async def test_successes_right_after_a_campaign_s_digest_cause_no_flood(
+    database: DatabaseExecutor, clock: Clock
+) -> None:
+    """Successes that wait from one digest of a campaign to the next are still counted, and sent in the next one."""
+    soc = notifier(receiver := Receiver(), database, clock)
+    put(database.database, *(failed(n, clock()) for n in range(8)))
+    await soc.round()
+    put(database.database, *(succeeded(n, clock()) for n in range(8, 48)), now=clock())
+    await soc.round()
+    clock.advance(minutes=10, seconds=1)
+    await soc.round()
+
+    assert [digest["alerts"] for digest in digests(receiver)] == [8, 40]
+    assert len(receiver.taken) == 2
+
+
 async def test_a_network(database: DatabaseExecutor, clock: Clock) -> None:
     """Many addresses of one network are a campaign, too."""
     events = [sign_in(n, ip=f"198.51.100.{n}", network=64500) for n in range(6)]

@@ -183,13 +183,13 @@ ADDRESS = "203.0.113.7"
 
 
 def campaign_digest(
-    *, got_in: int = 0, by: str = "client_ip", source: str | int = ADDRESS
+    *, got_in: int = 0, by: str = "client_ip", source: str | int = ADDRESS, ago: timedelta = 3 * MINUTE
 ) -> SentNotification:
-    """Build a campaign's digest that was sent three minutes ago."""
+    """Build a campaign's digest that was sent ``ago``."""
     return SentNotification(
         kind=NotificationKind.DIGEST,
         severity=None,
-        sent_at=NOW - timedelta(minutes=3),
+        sent_at=NOW - ago,
         topic=DigestTopic(DigestReason.CAMPAIGN, by, source),
         got_in=got_in,
     )
@@ -259,6 +259,26 @@ def test_each_known_campaign_of_a_success_must_have_few_successes() -> None:
 
     assert plan(got_in, sent=[campaign_digest(), network]).send == []
     assert plan(got_in, sent=[campaign_digest()]).send == ["alert-1"]
+
+
+def test_successes_of_a_campaign_are_counted_however_long_they_wait() -> None:
+    """Successes that waited for the campaign's next digest, or for the receiver, are sent in that digest."""
+    ago = CAMPAIGN_TIME + SECOND
+    waiting = [alert(n, client_ip=ADDRESS, successes=1, created_at=NOW - ago) for n in range(9)]
+    planned = plan(*waiting, sent=[campaign_digest(ago=ago)])
+
+    assert planned.send == ["digest-1"]
+    assert len(planned.folds[0].ids) == len(waiting)
+
+
+def test_successes_from_many_campaigns_of_one_network_are_collected() -> None:
+    """Few successes from each address are collected if at least five people of the network got in."""
+    addresses = [f"198.51.100.{n}" for n in range(5)]
+    waiting = [alert(n, client_ip=addresses[n], as_number=64500, successes=1) for n in range(5)]
+    campaigns = [campaign_digest(source=address) for address in addresses]
+
+    assert plan(*waiting, sent=campaigns).send == []
+    assert plan(*waiting[1:], sent=campaigns).send == [f"alert-{n}" for n in range(1, 5)]
 
 
 def test_a_digest_records_how_many_people_got_in() -> None:
