@@ -134,7 +134,7 @@ def validate_by_channel(table: Any) -> Any:
         return model.model_validate(table)
     except ValueError:
         raise
-    except Exception as error:  # noqa: BLE001 -- the model of a third-party channel can raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- the model of a third-party channel can raise anything
         problem = (
             f"expected a channel that can validate its settings: its Settings raises {type(error).__name__}"
         )

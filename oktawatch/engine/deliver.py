@@ -25,6 +25,7 @@ from oktawatch.notify.channel import Channel, DeliveryError
 from oktawatch.notify.composer import Composer
 from oktawatch.notify.escalation import Escalation
 from oktawatch.notify.folding import CAMPAIGN_MEMORY, CAMPAIGN_TIME, MINUTE, plan_delivery
+from oktawatch.notify.message import Message
 from oktawatch.store.database import Database
 from oktawatch.store.digests import outbox_transaction
 from oktawatch.store.notifiers import notifier_transaction
@@ -162,7 +163,7 @@ class Notifier:
 
     async def _send(self, notification: DueNotification) -> bool:
         try:
-            await channel_calls.send(self._channel, self._composer.compose(notification), notifier=self.name)
+            await channel_calls.send(self._channel, self._compose(notification), notifier=self.name)
         except DeliveryError as error:
             await self._record_failure(notification, error)
             return False
@@ -175,6 +176,14 @@ class Notifier:
         if recovered:
             _log.info("notifier_recovered", notifier=self.name)
         return True
+
+    def _compose(self, notification: DueNotification) -> Message:
+        """Compose a message. Raises DeliveryError, because a message that can't be composed must not wait forever."""
+        try:
+            return self._composer.compose(notification)
+        except Exception as error:  # noqa: BLE001 -- a text about any event must be contained
+            _log.error("message_failed", notifier=self.name, notification=notification.id, exc_info=error)
+            raise DeliveryError(f"unexpected {type(error).__name__}, see the log") from None
 
     async def _record_failure(self, notification: DueNotification, error: DeliveryError) -> None:
         now = self._now()

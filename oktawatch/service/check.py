@@ -329,7 +329,7 @@ async def _reach(app: Application, notifier: ConfiguredNotifier) -> Finding:
         return _failed(about, problem) if problem else _ok(about, "its file can be written")
     try:
         probe = _probe(app, notifier.name)
-    except Exception as error:  # noqa: BLE001 -- the settings of a custom channel may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 -- the settings of a custom channel may raise anything
         # The text of the error is left out: it could contain a secret.
         return _failed(about, f"the channel's probe_url raises {type(error).__name__}: fix the channel")
     if probe is None:

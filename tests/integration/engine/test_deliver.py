@@ -12,7 +12,9 @@ from oktawatch.engine import channel_calls
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.deliver import LEASE, TROUBLE, Notifier
 from oktawatch.engine.orphaned_notifications import OrphanedNotifications
+from oktawatch.model.notification import DueNotification
 from oktawatch.notify.channel import Channel, DeliveryError
+from oktawatch.notify.composer import Composer
 from oktawatch.notify.message import Message
 from oktawatch.store.outbox import claim
 from oktawatch.store.outbox_admin import retry
@@ -276,6 +278,29 @@ async def test_a_message_that_breaks_its_receiver_holds_up_no_other(
     await soc.round()
 
     assert sorted(message.body["alert"]["actor_id"] for message in picky.taken) == ["00u1", "00u2", "00u3"]
+
+
+async def test_a_message_that_cant_be_composed(
+    database: DatabaseExecutor, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unexpected exception in a message's text counts as a failed attempt, and the next message is sent."""
+    compose = Composer.compose
+
+    def fail_for_first_person(composer: Composer, due: DueNotification) -> Message:
+        message = compose(composer, due)
+        if message.body["alert"]["actor_id"] == "00u1":
+            raise ValueError("00u1")
+        return message
+
+    monkeypatch.setattr(Composer, "compose", fail_for_first_person)
+    put(database.database, sign_in(1), sign_in(2))
+    receiver = Receiver()
+    with capture_logs() as logs:
+        assert await notifier(receiver, database, clock).round() == 1
+
+    assert [line["event"] for line in logs] == ["message_failed", "delivery_failed"]
+    (failed,) = [row for row in rows(database.database, "notifications") if row["state"] == "pending"]
+    assert failed["last_error"] == "unexpected ValueError, see the log"
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, asyncio.CancelledError])

@@ -210,27 +210,29 @@ async def test_a_channel_that_cant_be_closed(load: Load, installed: Path) -> Non
     assert [(line["event"], line["notifier"]) for line in logs] == [("channel_not_closed", "odd")]
 
 
-async def test_a_channel_whose_probe_fails(load: Load, installed: Path) -> None:
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+async def test_a_channel_whose_probe_fails(load: Load, installed: Path, error: str) -> None:
     """An exception in `probe_url` is a failure of its notifier, without its text."""
     assert PAGER is not None
-    code = PAGER[1].replace("return self.url", SECRET.format("RuntimeError"))
+    code = PAGER[1].replace("return self.url", SECRET.format(error))
     install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PagerChannel"})
     settings = load('[[notifiers]]\ntype = "odd"\nurl = "https://h.example.com/secretpath"\n')
 
     found = await check(Application(settings))
 
     assert (found[-1].about, found[-1].verdict) == ("notifier odd", Verdict.FAILED)
-    assert found[-1].message == "the channel's probe_url raises RuntimeError: fix the channel"
+    assert found[-1].message == f"the channel's probe_url raises {error}: fix the channel"
 
 
-def test_a_channel_whose_settings_fail(load: Load, installed: Path) -> None:
+@pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
+def test_a_channel_whose_settings_fail(load: Load, installed: Path, error: str) -> None:
     """An exception in a validator of a channel's settings is a mistake of the type, named without its text."""
     assert PAGER is not None
-    code = PAGER[1].replace("self.require_url()", SECRET.format("RuntimeError"))
+    code = PAGER[1].replace("self.require_url()", SECRET.format(error))
     install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PagerChannel"})
 
     with pytest.raises(
-        ConfigError, match=r"notifiers\[#1\]\.type\): .*its Settings raises RuntimeError$"
+        ConfigError, match=rf"notifiers\[#1\]\.type\): .*its Settings raises {error}$"
     ) as caught:
         load('[[notifiers]]\ntype = "odd"\n')
 
