@@ -29,7 +29,7 @@ def explain(
             min=0,
             max=LARGEST_ID,
             metavar="ID",
-            help="Explain the first event of this alert, instead of EVENT_UUID.",
+            help="Explain the earliest event of this alert, instead of EVENT_UUID.",
         ),
     ] = None,
     org: Orgs = None,
@@ -40,8 +40,8 @@ def explain(
 ) -> int:
     """Show which rules match an event, and why.
 
-    Also shows the event's alert, or the allow entry that applies. Reads the event from Okta, or from history if Okta can't be
-    reached or there is no token. Exit 1 if the event is unknown.
+    Also shows the event's alert, or the allow entry that applies. Reads the event from Okta, or else from
+    history. Exit 1 if the event is unknown.
     """
     import asyncio
 

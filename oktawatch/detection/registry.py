@@ -64,7 +64,7 @@ class RuleSet:
     def __init__(
         self, rules: Iterable[Rule], *, complete: bool = True, evidence: Evidence = Rule.evidence
     ) -> None:
-        """``complete`` is False if an enabled rule can't be used. ``evidence`` classifies the sign-ins' addresses."""
+        """``complete`` is False if a custom rule can't be used. ``evidence`` classifies the sign-ins' addresses."""
         self.rules = tuple(rules)
         self.complete = complete
         self.evidence = evidence

@@ -1,7 +1,7 @@
 """Backfill: a bounded read of an org's past events through the pipeline of polling.
 
-The same command within a day continues an interrupted backfill. A relative time such as ``7d`` still refers to the time of
-the first start. By default, a backfill sends no notifications. If the daemon later reads the events of a backfilled
+The same command continues an interrupted backfill that began less than a day ago. A relative time such as ``7d`` still refers
+to the time of the first start. By default, a backfill sends no notifications. If the daemon later reads the events of a backfilled
 alert, the daemon sends the notification.
 """
 

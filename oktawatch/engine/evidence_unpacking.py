@@ -27,7 +27,7 @@ def unpack(packed: IO[bytes], to: IO[bytes], *, limit: int) -> None:
             else:
                 shutil.copyfileobj(_Limited(unpacked, limit), to)
     except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError):
-        raise ValueError("expected a complete file, or a complete gzip file or tar archive") from None
+        raise ValueError("expected a complete gzip file or tar archive") from None
 
 
 def _extract(archive: "_Limited", to: IO[bytes]) -> None:

@@ -6,8 +6,9 @@ A rule may need history for an event that arrives later:
 - If the cursor is lost, polling restarts near the newest event.
 - Okta may deliver an event up to a day late (`LATE`).
 
-So history is kept for the sweep window, a day and the longest window of a rule before the end of the last sweep or the newest
-event, whichever is earlier. An unfinished backfill keeps as much history before its own start.
+Pruning subtracts the sweep window, `LATE` and the longest window of a rule from the end of the last sweep or the newest
+event, whichever is earlier, and keeps the history after that time. A backfill in progress keeps as much before its own
+time range.
 
 So pruning never changes whether a rule matches an event from polling or a sweep. If a backfill reads a time whose history
 was deleted, its events are evaluated as in an org that was never polled before.

@@ -116,7 +116,8 @@ class Application:
     ) -> Self:
         """Build all parts. Raises ConfigError.
 
-        A custom rule that can't be used raises it only with ``strict``. Otherwise the rule is logged and left out.
+        A custom rule that can't be used raises it only with ``strict``. Otherwise the rule is left out, and logged
+        unless ``rule_id`` is given.
         """
         app = cls(settings, orgs=orgs, rule_id=rule_id)
         if strict:

@@ -213,7 +213,7 @@ def judge_space(free: int, folder: str) -> list[Finding]:
 
 
 def _rule_to_recommend(app: Application) -> EventRule | None:
-    """Return the rule about blocked requests, or None if the configuration enables or disables it explicitly."""
+    """Return the rule about blocked requests, or None if it is enabled or explicitly disabled."""
     try:
         rulebook = app.rulebook
     except ConfigError:

@@ -2,8 +2,8 @@
 
 Trouble begins with a failed transaction of any job. It ends with a successful write that began after the last failure.
 
-A full disk may refuse a page of events and still accept a small write. So if the database refused the write of a job,
-the trouble lasts at least until that job succeeds, or until ten minutes have passed since the refusal.
+A full disk may refuse a page of events and still accept a small write. So after the write of a job was refused, the
+trouble can't end until that job succeeds or ten minutes have passed.
 """
 
 import time

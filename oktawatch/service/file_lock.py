@@ -1,4 +1,4 @@
-"""Lock an SQLite file for one daemon or `run --once`.
+"""Lock an SQLite file, so that only one `run` or `db copy` uses it.
 
 The operating system releases the lock when the process ends.
 """
@@ -16,7 +16,7 @@ from oktawatch.config.errors import ConfigError
 def exclusive_lock(file: Path | None) -> Iterator[None]:
     """Hold the lock of an SQLite file; do nothing for None.
 
-    Raises ConfigError if another `run` holds the lock, or if the lock file can't be opened.
+    Raises ConfigError if another process holds the lock, or if the lock file can't be opened.
 
     Two daemons would poll the same orgs and roll back each other's pages. The lock is on a separate file, because
     closing any handle of the database file would drop SQLite's own locks. The lock file is not deleted, because two

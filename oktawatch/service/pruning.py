@@ -1,7 +1,7 @@
 """Delete expired rows in rounds.
 
-A clock that is years ahead would make all rows expire. So the daemon prunes only while its clock is at most a day from
-Okta's clock, as read when a poll last caught up.
+A clock that is years ahead would make all rows expire. So the daemon prunes only while the database's clock is within a
+day of Okta's time at the last poll that caught up.
 """
 
 from collections import Counter
@@ -54,7 +54,7 @@ class Pruning(Supervised[Counter[str]]):
     ) -> None:
         """Prune with ``prune``: `engine.pruning.Pruner.round`.
 
-        ``okta_time`` returns Okta's time when a poll last caught up, None before the first one.
+        ``okta_time`` returns Okta's time at the last poll that caught up, or None if none has.
         """
         super().__init__(FailureLog("pruning"), database_trouble=database_trouble)
         self._prune = prune

@@ -35,14 +35,14 @@ _history = table(
 )
 _columns = _history.c
 _MOST_VALUES = 1_000
-"""The maximum in one IN. Further people and addresses are ignored, and uuids are looked up in batches."""
+"""The maximum number of values in one ``IN``. Further people and addresses are ignored; uuids are looked up in batches."""
 
 
 class SignIns(Struct, frozen=True, kw_only=True):
     """Sign-ins, the latest first, and how far back they reach."""
 
     rows: list[dict[str, Any]]
-    """JSON objects with the columns of ``history``, and ``alerts``: the ids of the alerts they are in."""
+    """JSON objects with columns of ``history``, and ``alerts``: the ids of the sign-in's alerts."""
     since: datetime
     """The event time back to which all sign-ins are in ``rows``."""
     complete: bool

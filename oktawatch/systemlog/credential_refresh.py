@@ -23,7 +23,7 @@ class Connect(Protocol):
 
 
 class OrgSource:
-    """Fetches the pages of an org. Reads the secret's file again if Okta refuses the secret or if it lacks the permission.
+    """Fetches the pages of an org. Reads the secret's file again if Okta refuses the secret or a permission is missing.
 
     If the secret has changed, the request is retried once.
     """

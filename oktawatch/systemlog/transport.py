@@ -107,7 +107,7 @@ class PageHttpClient(HTTPClient):  # type: ignore[misc]  # the SDK ships no type
     """Sends the requests of the SDK's executor and reads the answers."""
 
     token_answer: TokenAnswer | None = None
-    """The last result of a token request. `LogClient` resets it before each."""
+    """The result of the last token request. `LogClient` resets it before it builds a request for a page."""
 
     def _setup_proxy(self, proxy: str | None) -> str | None:
         # Without a proxy, the SDK would use HTTP_PROXY and HTTPS_PROXY, and ignore NO_PROXY.

@@ -139,7 +139,7 @@ async def test_a_server_without_etags(publisher: Publisher, tmp_path: Path) -> N
             "203.0.113.1\n203.0.113.2\n203.0.113.3\n203.0.113.4\n",
             "has shrunk by more than half, from 10 to 4 entries",
         ),
-        (gzip.compress(OLD.encode(), mtime=0)[:-9], "can't be used: expected a complete file"),
+        (gzip.compress(OLD.encode(), mtime=0)[:-9], "can't be used: expected a complete gzip file"),
     ],
 )
 async def test_a_file_that_must_not_replace_the_present_one(
