@@ -70,7 +70,7 @@ def _writer(fd: int) -> "_BackgroundWriter":
 
 
 class _BackgroundWriter:
-    """Writes to a file descriptor in a daemon thread, which doesn't delay the exit of the process."""
+    """Writes to a file descriptor in a thread, which delays the exit of the process only briefly."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd

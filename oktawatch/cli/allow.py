@@ -277,7 +277,7 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
         for unmet in result["unmet"]:
             yield f"  {_unmet(unmet)}"
     if result.get("alert_id") is not None:
-        yield f"  Its match is already in alert {result['alert_id']}, which entries do not change."
+        yield f"  The match is already in alert {result['alert_id']}: entries don't change alerts."
 
 
 def _unmet(unmet: dict[str, Any]) -> str:

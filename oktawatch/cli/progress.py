@@ -30,7 +30,7 @@ from oktawatch.engine.backfill import Progress as OrgProgress
 _log: Any = structlog.get_logger(__name__)
 
 LOG_INTERVAL_S = 10.0
-"""Seconds between two log lines about an org."""
+"""Seconds between two lines about the same progress."""
 _SHORTEST_WAIT_S = 2.0
 """Shorter waits for the rate limit are not shown."""
 
@@ -118,7 +118,7 @@ class _Bars(BackfillProgress):
 
 
 class _Lines(BackfillProgress):
-    """Logs a line per org every `LOG_INTERVAL_S`, and a line for each wait."""
+    """Logs a line per org every `LOG_INTERVAL_S`, and a line for each longer wait."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

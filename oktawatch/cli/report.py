@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from oktawatch.config import Settings
     from oktawatch.report.summary import Summary
 
+_Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a page with charts, which needs no network. Nothing else is printed."
+    ),
+]
+
 
 def report(
     since: Annotated[
@@ -26,12 +33,7 @@ def report(
         typer.Option(metavar="WHEN", help="Alerts whose first event is before this time. Default: now."),
     ] = None,
     org: Orgs = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write a page with charts, which needs no network. Nothing else is printed."
-        ),
-    ] = None,
+    html: _Html = None,
     config: ConfigFile = None,
     as_json: Json = False,
     debug: Debug = False,

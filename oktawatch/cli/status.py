@@ -65,14 +65,7 @@ def status(config: ConfigFile = None, as_json: Json = False, debug: Debug = Fals
         if sources:
             print()
             print_sources(sources)
-        for rule in left_out:
-            note(
-                f"{rule['org']}: rule {rule['rule']} was skipped for a page of events at {rule['at']}: {rule['reason']}"
-                f" (event {rule['event_uuid']})"
-            )
-        if dead := undone["dead"]:
-            count = "1 dead letter" if dead == 1 else f"{dead} dead letters"
-            note(f"{count}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
+        _print_notes(left_out, dead=undone["dead"])
     return DONE if good else FAILED
 
 
@@ -183,6 +176,17 @@ def _print(orgs: list[dict[str, Any]], *, shared: bool, now: datetime) -> None:
         if org["configured"]:
             for problem in org["problems"]:
                 note(f"{org['org']}: {problem}")
+
+
+def _print_notes(left_out: list[dict[str, Any]], *, dead: int) -> None:
+    for rule in left_out:
+        note(
+            f"{rule['org']}: rule {rule['rule']} was skipped for a page of events at {rule['at']}: {rule['reason']}"
+            f" (event {rule['event_uuid']})"
+        )
+    if dead:
+        count = "1 dead letter" if dead == 1 else f"{dead} dead letters"
+        note(f"{count}: 'oktawatch notifications list' shows {'it' if dead == 1 else 'them'}")
 
 
 def _age(moment: datetime | None, now: datetime) -> str:

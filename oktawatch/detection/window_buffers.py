@@ -65,7 +65,7 @@ class WindowScan:
     def insert(self, key: Key, row: HistoryRow) -> Iterable[tuple[HistoryRow, Sequence[HistoryRow]]]:
         """Insert the next event of the stream. Return the events that now match, with their windows.
 
-        Iterate over the whole result, because the event may be inserted only then.
+        Iterate over the whole result: the iteration may be what inserts the event.
 
         A scan returns each event at most once, and examines it again only if its window has changed.
         """

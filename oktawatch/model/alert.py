@@ -54,7 +54,7 @@ class Alert(Struct, kw_only=True):
     A severity of at least `RISES_FROM` is then raised by one level."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity that was last notified, or lower if there is news to notify. None before the first notification."""
+    """The severity last notified. The rise of a CRITICAL alert lowers it, to cause a notice. None before the first notice."""
     title: str | None = None
     """A new title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None

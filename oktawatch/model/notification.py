@@ -68,7 +68,7 @@ class Notification(Struct, frozen=True, kw_only=True):
     kind: NotificationKind
     severity: Severity
     late: bool
-    """Whether the notification was created long after the event was published."""
+    """Whether the notification was created long after its event was published."""
 
     @classmethod
     def of(

@@ -82,7 +82,7 @@ class OrgPolling(Supervised[PageResult]):
         except TimeoutError:
             minutes = HARD_DEADLINE // timedelta(minutes=1)
             raise RoundTooLongError(
-                f"the poll did not end within {minutes} min ({self.org}): the next one continues there; if this "
+                f"the poll did not end within {minutes} min ({self.org}): the next one continues after the last stored page; if this "
                 "repeats, check whether the org's rate limit is used up or the network hangs"
             ) from None
 
@@ -115,7 +115,7 @@ class OrgPolling(Supervised[PageResult]):
             async with asyncio.timeout(_RECORDING_LIMIT_S):
                 await self._database.run(record_failure, self.org, text, now=self._now())
         except (StoppedError, TimeoutError):
-            return  # the failure was logged, and the next one is recorded again
+            return  # the failure is in the log, and the next one can be recorded
         except StoreError as trouble:
             self._trouble.failed(trouble)
 

@@ -118,7 +118,7 @@ def test_an_event_is_tested_against_the_entries(program: Program) -> None:
     assert elsewhere.stdout.splitlines() == [
         f"{R1}: not allowed; closest is entry {known['Pentest 2020']} (Pentest 2020)",
         f"  until 2020-01-31: it happened on {NOW - timedelta(minutes=8):%Y-%m-%d}",
-        "  Its match is already in alert 1, which entries do not change.",
+        "  The match is already in alert 1: entries don't change alerts.",
     ]
     assert (unmatched.returncode, unmatched.stdout) == (1, "")
     assert "no enabled rule that raises alerts matches this event" in unmatched.stderr

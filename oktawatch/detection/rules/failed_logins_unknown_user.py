@@ -13,7 +13,7 @@ from oktawatch.model.severity import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class FailedLoginsUnknownUser(CountInWindow):
-    """Many sign-ins with one login from one address that failed verification."""
+    """Many sign-ins that failed verification, with one login from one address."""
 
     id: ClassVar[str] = "Okta.Failed.Logins.Unknown.User"
     name: ClassVar[str] = "Failed Logins from Unknown or Invalid User"

@@ -1,4 +1,4 @@
-"""Next links that are missing or never advance, as when a middlebox removes, caches or repeats answers."""
+"""Next links that are missing, never advance or carry another limit, as when a middlebox changes answers."""
 
 import itertools
 from collections.abc import Callable
