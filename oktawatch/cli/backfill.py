@@ -30,7 +30,7 @@ class _Request:
     since: datetime
     until: datetime
     command: str
-    """The command line with its options in a fixed order. The same text resumes an interrupted run."""
+    """``backfill`` with ``--since``, ``--until`` and ``--notify``, in this order. The same text resumes an interrupted run."""
     notify: bool
     dry_run: bool
 

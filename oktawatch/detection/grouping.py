@@ -63,7 +63,7 @@ class Notice(NamedTuple):
     published: datetime
     """The time of the event that caused the notice."""
     again: bool = False
-    """Whether a CRITICAL notice may have been sent before. Only the alert's success after failures is new."""
+    """Whether a CRITICAL notice may have been sent before, so that only the success after failures is new."""
 
 
 class GroupingPolicy(Struct, frozen=True):
@@ -185,7 +185,7 @@ def _set_severity(alert: Alert, match: Match, policy: GroupingPolicy) -> None:
 def _highest_match(alert: Alert) -> Severity:
     """Return the highest severity of the alert's matches.
 
-    For a risen CRITICAL alert, return HIGH. CRITICAL matches need no distinction, because HIGH rises to CRITICAL, too.
+    A risen CRITICAL alert can have HIGH or CRITICAL matches. Return HIGH for both, because both rise to CRITICAL.
     """
     if alert.risen and alert.severity > RISES_FROM:
         return Severity(alert.severity - 1)

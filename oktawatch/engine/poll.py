@@ -4,7 +4,8 @@ The cursor is Okta's own, stored with the filter that it contains. If the filter
 refuses the cursor, polling restarts at a time before which no event is missing (``engine.restart_point``). Events
 that are read twice are recorded once.
 
-A polling stream never ends. So a page without a next link is committed, but the cursor stays and the round fails.
+A polling stream never ends. So a page without a next link is committed, but doesn't move an existing cursor, and the
+round fails.
 
 The next page is fetched while the current one is processed.
 """
@@ -241,7 +242,7 @@ class Poller:
         """Raise NoProgressError after too many pages without new elements.
 
         The cursor then stays in place, so later rounds begin with the same page. This page passes once the page after it
-        has new elements.
+        has new elements or is the end of the log.
         """
         page, page_size = fetched.page, fetched.stream.page_size or self._page_size
         if _is_tail(page, page_size):

@@ -75,7 +75,7 @@ class Event(Struct, gc=False):
     p_enrichment: Any = None
     """The fields that a log pipeline added to Okta's fields."""
     raw: Any = None
-    """The event's JSON. ``accept`` overwrites the value if Okta's event has a key of this name."""
+    """The event's JSON. If Okta's event has a key ``raw``, the decoder stores its value here, and ``accept`` overwrites it."""
 
     def __repr__(self) -> str:
         """Return the event's identity. Other fields can contain a mistyped password, which must not reach logs or tracebacks."""

@@ -1,4 +1,4 @@
-"""Compose alarms about oktawatch itself. Each says what fails, since when, why, and what to check.
+"""Compose alarms about oktawatch itself. A raised alarm says what fails, since when, why, and what to check.
 
 The content of an alarm lists its *subjects*: JSON objects with ``what`` (org, events, notifier, database or
 rule) and ``name``, and ``since``, ``until`` and ``error`` where they are known. A rule also has ``org`` and

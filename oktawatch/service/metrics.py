@@ -79,7 +79,7 @@ def _counted(counters: Counters, snapshot: Snapshot) -> Iterator[Metric]:
 def _of_process(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge(
         "org_polled",
-        "1 if this process polls the org, 0 if another replica does.",
+        "1 if this process polls the org, otherwise 0.",
         ("org",),
         {(org,): float(org in snapshot.held) for org in snapshot.orgs},
     )
@@ -91,7 +91,7 @@ def _of_process(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _gauge(
         "evidence_age_seconds",
-        "Seconds since a source of evidence with a URL was last fetched or found unchanged, or since its file was modified.",
+        "Seconds since a source of evidence with a URL was last fetched or found unchanged, or since another source's file was modified.",
         ("source",),
         {(name,): (snapshot.now - at).total_seconds() for name, at in snapshot.evidence.items()},
     )

@@ -123,7 +123,7 @@ def _is_superseded(connection: Connection, row: Mapping[Any, Any]) -> bool:
 
 
 def _rank(row: Mapping[Any, Any]) -> tuple[Severity, bool]:
-    """Return the rank by which messages about an alert replace each other. A CRITICAL alert can be raised as well."""
+    """Return the rank by which messages about an alert replace each other. At the same severity, RAISED replaces OPENED."""
     return row["severity"], row["kind"] == NotificationKind.RAISED
 
 

@@ -186,7 +186,8 @@ alerts = Table(
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String),
-    Column("told", SeverityName),  # the severity that was last notified, or lower if there is news
+    # The last notified severity. INFO from the rise of a CRITICAL alert until its notice.
+    Column("told", SeverityName),
     Column("actor_id", String),
     Column("actor_alternate_id", String),
     Column("actor_display_name", String),
@@ -204,7 +205,7 @@ alerts = Table(
     Column("context", Document, nullable=False),
     Column("note", String),
     Column("change_id", BigInteger, nullable=False, server_default=_no_count),  # of the latest change
-    # A notification's id is derived from these columns.
+    # The ids of the incident and of notices are derived from these columns.
     UniqueConstraint("org", "rule_id", "dedup_key", "anchor"),
     Index(None, "status", "last_event_at"),
     # The alerts of a person and of an address.
@@ -226,7 +227,7 @@ matches = Table(
     Column("dedup_key", String, nullable=False),
     Column("severity", SeverityName, nullable=False),
     Column("alert_id", ForeignKey("alerts.id"), index=True),
-    # The event's columns in the view `alert_events`: a match is kept longer than its row in `events`.
+    # The event's columns in the view `alert_events`: a match is kept longer than the event.
     Column("event_type", String),
     Column("outcome", String),
     Column("outcome_reason", String),

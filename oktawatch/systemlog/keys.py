@@ -1,8 +1,8 @@
 """Parse the private key of a service app, in PEM or as a JWK.
 
 The SDK can parse both, but badly: it reads a JWK as a Python literal (``null``, ``true`` and lists of objects fail), opens
-any other text as a file, and reports an invalid key only on the first request. So the key is parsed here, and the SDK gets
-PEM.
+a file if the text is its path, and reports an invalid key only on the first request. So the key is parsed here, and the
+SDK gets PEM.
 """
 
 import json

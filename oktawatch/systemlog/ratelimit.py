@@ -17,7 +17,7 @@ SHORTEST_PAUSE_S = 1
 LONGEST_PAUSE_S = 65
 """The longest pause in seconds: a window, and a margin for clock skew."""
 DEFAULT_PAUSES_S = (5, 10, 20, 40)
-"""Pauses in seconds after consecutive 429 answers without headers. Their sum exceeds a window."""
+"""Pauses in seconds after consecutive 429 answers, if the window's end is unknown. Their sum exceeds a window."""
 
 _LONGEST_NUMBER = 12  # digits
 
