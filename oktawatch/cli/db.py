@@ -103,8 +103,8 @@ def _prune(pruner: "Pruner", expired: int) -> "Counter[str]":
 def check(config: ConfigFile = None, as_json: Json = False, debug: Debug = False) -> int:
     """Check the file, the schema and the references.
 
-    Also counts the rows. Exit 1 if a check fails. Reads everything once, which takes minutes for a large file, and changes nothing. It is safe to run
-    this while other processes run.
+    Exit 1 if a check fails; otherwise, also count the rows. A large file takes minutes. Nothing is changed. It is safe to run this while
+    other processes run.
     """
     from oktawatch.cli.progress import working
     from oktawatch.service.app import Application
@@ -158,7 +158,7 @@ def backup(
         if executor.database.shared:
             raise UsageError(
                 "not an SQLite file (db backup): for Postgres, run "
-                f"'pg_dump --format=custom --file={file} --dbname={executor.database.url.database}' and its --host and --username"
+                f"'pg_dump --format=custom --file={file} --dbname={executor.database.url.database}' with the server's --host and --username"
             )
         with steps("copying", unit="pages") as show:
             size = back_up(executor.database, file, progress=show)

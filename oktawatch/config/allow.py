@@ -47,13 +47,13 @@ class AllowSettings(Section):
     """An allow entry. All of its conditions must hold. A condition holds if any of its values matches."""
 
     reason: Annotated[str, AfterValidator(_reason)]
-    """Why this is allowed, for people."""
+    """The reason, for people to read."""
     until: Day | None = None
     """The last day on which the entry applies, in UTC and by event time."""
     rules: Patterns = ()
     """Ids or globs of rules."""
     orgs: Patterns = ()
-    """Names of orgs, or tags as ``"#tag"``."""
+    """Names of orgs, or tags as ``"#tag"``. ``"*"`` is every org."""
     actors: Patterns = ()
     """Globs of logins, case-insensitive."""
     networks: Annotated[tuple[NetworkText, ...], Field(strict=False)] = ()

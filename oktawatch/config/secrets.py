@@ -28,7 +28,7 @@ SECRET_KEYS: dict[str, tuple[str, ...]] = {
 """The secret keys by section. A dot separates a section from a list in it. A channel can define further secret keys."""
 
 PATHS: dict[str, tuple[str, ...]] = {"poll": ("ca_file",), "detection": ("rules_dir",)}
-"""The other keys that contain the path of a file or folder, by section, without those of notifiers."""
+"""Other keys with the path of a file or folder, by section, except those of notifiers, rules and evidence."""
 
 MULTILINE = frozenset({"private_key"})
 """Secrets with several lines."""
@@ -73,7 +73,7 @@ def read_secret(path: Path, *, multiline: bool = False) -> SecretStr:
 
 
 def parse_secret(text: str, *, multiline: bool = False) -> SecretStr:
-    """Parse the text of a secret. Raises ValueError for characters that are invalid in a header or request."""
+    """Parse the text of a secret. Raises ValueError for an empty text, control characters, and spaces unless ``multiline``."""
     secret = text.strip()
     if not secret:
         raise ValueError("expected a secret, not an empty value")

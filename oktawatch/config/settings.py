@@ -1,6 +1,6 @@
 """The settings: every key with its default, unit and purpose.
 
-Settings are validated once, at the start, and immutable. Validation is strict: ``page_size = "500"`` has a wrong type.
+Settings are immutable, and validated when they are read. Validation is strict: ``page_size = "500"`` has a wrong type.
 Secrets are SecretStr, which is displayed as asterisks.
 """
 
@@ -81,7 +81,7 @@ class PollSettings(Section):
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
     """The egress proxy. Defaults to HTTPS_PROXY, and NO_PROXY applies. Secret, because it can contain a password.
 
-    Webhooks and the heartbeat use the same proxy and the same certificates."""
+    Webhooks, the heartbeat and downloads of evidence use the same proxy and certificates."""
     proxy_file: File = None
     ca_file: File = None
     """PEM file with the certificates of a private CA, trusted in addition to the system's."""
@@ -146,7 +146,7 @@ class RuleSettings(Section):
     """Changes to a rule."""
 
     enabled: bool | None = None
-    """None: the rule's default."""
+    """None: the rule's default, or on if `detection.enable` matches the rule's id."""
     options: dict[str, Any] = Field(default_factory=dict)
     """All other keys, not validated yet: only the rule knows its options and their bounds."""
 
@@ -172,8 +172,8 @@ class SilenceSettings(Section):
     """Alarms when oktawatch itself doesn't work."""
 
     after: PositiveDuration = timedelta(minutes=15)
-    """An alarm is raised when an org had no successful poll, a notifier has failed, or no write to the database has succeeded
-    for this time."""
+    """How long an org may go without a successful poll, a failing notifier without a delivery, or the database without a
+    write, before an alarm is raised."""
     heartbeat_url: Annotated[Secret, AfterValidator(check_secret_https)] = None
     """Requested each time all orgs of this process have been polled successfully.
 

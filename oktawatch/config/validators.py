@@ -163,7 +163,8 @@ def check_org_url(url: str) -> str:
 def correct_org_url(text: str) -> str:
     """Convert a URL that a person copied or typed to one that `check_org_url` accepts.
 
-    Adds https://, and removes the path, the query and -admin. Raises ValueError if the result is not a valid URL.
+    Adds https://, and removes a user and password, the path, the query and -admin. Raises ValueError if the result is
+    not a valid URL.
     """
     url = text.strip()
     parts = split_url(url if "://" in url else f"https://{url}")

@@ -48,7 +48,7 @@ CAMPAIGN_TIME = timedelta(minutes=10)
 """A campaign's people are counted within this time, and its later alerts are collected for as long."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """How long a campaign is remembered after its last digest."""
-_CAMPAIGNS_AT_ONCE = 5  # new campaigns in a plan, those with the most people
+_CAMPAIGNS_AT_ONCE = 5  # new campaigns in a plan for each of `_SOURCES`: those with the most people
 _MAX_EARLIER = 100  # alerts that were sent before their campaign was noticed; usually four
 _LATE_INTERVAL = timedelta(minutes=1)
 

@@ -21,7 +21,7 @@ class Line(Struct, frozen=True):
     text: str
     """Text that is safe to display: oktawatch's own words, or text from `text.harmless`."""
     typed: bool = False
-    """Whether to show the text as code. True for untrusted text and for commands."""
+    """Whether Markdown shows the text as code. True for untrusted text and for commands."""
     link: str | None = None
     """The URL that the text links to."""
 

@@ -6,7 +6,7 @@ _LONGEST = 60  # characters
 
 
 def printable(text: str) -> str:
-    """Replace the characters of a text that can't be shown."""
+    """Replace the unprintable characters of a text."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 

@@ -63,7 +63,7 @@ class Cast:
 
 
 def sprayed_passwords(rng: random.Random, people: list[Person]) -> StoryMaker:
-    """Attack: a device tries a password on many accounts. Harmless: a shift mistypes passwords at a kiosk."""
+    """Attack: a device tries a password on many accounts. Harmless: people mistype their passwords at a kiosk."""
 
     def attack(cast: Cast) -> Story:
         device_ = device(rng)

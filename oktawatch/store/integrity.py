@@ -10,7 +10,7 @@ from oktawatch.store.database import Database
 from oktawatch.store.schema import current, differences
 
 _MOST_SHOWN = 3
-"""Maximum number of problems of a kind to show."""
+"""The maximum number of problems that a finding shows."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):

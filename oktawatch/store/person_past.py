@@ -1,7 +1,7 @@
 """Read what is known about people when they sign in through an anonymizer: failures, familiar days and verdicts.
 
-The number of statements does not depend on the number of events on the page. Each uses an index. Only the latest failures and
-days are read, because an attacker can cause any number of a person's failures.
+The number of statements does not depend on the number of events on the page. Each statement uses an index. Only the
+latest failures and days are read, because an attacker can cause any number of a person's failures.
 """
 
 from collections.abc import Sequence

@@ -121,7 +121,7 @@ def _actors(connection: Connection, org: str | None, login: str) -> list[tuple[s
 
 
 def _addresses(connection: Connection, org: str | None, network: Network) -> list[str]:
-    """Return the addresses of a network that were seen, as Okta wrote them."""
+    """Return the seen addresses of a network, as Okta wrote them, or all spellings of a single address."""
     if network.num_addresses == 1:
         return spellings(network)
     query = select(_columns.client_ip).where(_of(org), _may_lie_in(network)).distinct()

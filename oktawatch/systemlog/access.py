@@ -41,7 +41,7 @@ class OrgAccess:
         """Refuse a token that can't be sent in a header. The error doesn't quote the token."""
         if self.app is None and not _HEADER_TEXT(self.token):
             raise ValueError(
-                f"the token of org {self.name} is empty or contains spaces or control characters"
+                f"the token of org {self.name} is empty or contains spaces, control characters or non-ASCII characters"
             )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 

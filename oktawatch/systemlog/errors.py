@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import ClassVar
 
 _LONGEST_QUOTE = 200
-# Control characters (C0, C1), line separators and bidirectional marks.
+# Control characters (C0, C1), zero-width characters, line separators, bidirectional marks and surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
 # A JSON web token: an access token, a client assertion or a proof.
 _SIGNED = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*").sub
@@ -64,7 +64,8 @@ class WrongHostError(SystemLogError):
 class RequestRefusedError(SystemLogError):
     """400 and other 4xx: Okta refuses the filter, the time or the cursor.
 
-    The configuration causes this for a new query, and the cursor for a stored one. Only the caller knows which it is.
+    The cause is the configuration if the query is new, and the cursor if the query was stored. Only the caller knows which
+    it is.
     """
 
     reason = "request_refused"

@@ -60,7 +60,7 @@ def contradict() -> Fault:
 
 
 def unlinked() -> Fault:
-    """Omit the next link of polls. On a bounded request, a missing next link means that it is the last page."""
+    """Omit the next link of polls. In a bounded read, a page without a next link is the last one."""
 
     def read(org: "Org", requested: "Query") -> "Page":
         page = org.page(requested)
