@@ -79,7 +79,7 @@ def _stacked_bar(span: "Span", highest: int) -> "Text":
     bar, drawn, seen = Text(), 0, 0
     for severity, number in sorted(span.alerts.items(), reverse=True):
         seen += number
-        end = -(-_BAR_WIDTH * seen // highest)  # rounded up, so that a single alert can be seen
+        end = -(-_BAR_WIDTH * seen // highest)  # rounded up, so that no bar is empty
         bar.append("█" * (end - drawn), style=_STYLES[severity.name])
         drawn = end
     return bar

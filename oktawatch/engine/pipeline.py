@@ -74,7 +74,7 @@ class PageResult(Struct, kw_only=True):
     alerts: dict[tuple[str, Severity], int] = field(default_factory=dict)
     """Alerts that reached their rule's threshold, by the rule's id and the alert's severity at the end of the page."""
     notifications: int = 0
-    """Notifications that were enqueued. All alarms about rules left out of a page count as one."""
+    """Notifications for the outbox, even if it already has them. All alarms about rules left out of a page count as one."""
 
     @property
     def alert_count(self) -> int:
@@ -119,7 +119,7 @@ def commit_page(
 ) -> PageResult:
     """Process a page in one transaction; return its counts.
 
-    ``notify`` enqueues notifications about alerts; alarms about rules that are left out are always enqueued. Raises
+    ``notify`` enqueues notifications about alerts. Alarms about rules that are left out don't depend on it. Raises
     StoreError after rolling back the whole page.
     """
     with page_transaction(database, watch.org, now=now) as transaction:

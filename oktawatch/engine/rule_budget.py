@@ -5,10 +5,10 @@ that is idle for 15 s: the page would be read again forever. So a rule that take
 rest of its page, and the page is committed.
 
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
-(``engine.rule_watchdog``). A rule is left out from the start of a page if the watchdog recorded that it froze on this
-page, or within a day three times on the org's events or on the events of three orgs. The last limit bounds how often
-a broken rule freezes a process that polls many orgs. A single org can't turn a rule off for the others: its events
-were typed by strangers.
+(``engine.rule_watchdog``), which records it. A rule that froze on a page is left out of this page from its start. Within
+a day, three freezes on one org's events leave the rule out of this org's pages, and freezes on events of three orgs leave
+it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. A single org
+can't turn a rule off for the others: its events were typed by strangers.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ below the 15 s after which Postgres ends the transaction."""
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
-"""A rule that froze this often on an org within `_RECENT`, or on so many orgs, is left out of every page of the org."""
+"""A rule that froze this often on one org within `_RECENT` is left out of this org's pages. On this many orgs: of all pages."""
 _RECENT = timedelta(days=1)
 
 

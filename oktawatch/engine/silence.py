@@ -4,8 +4,8 @@ An org without a successful poll for `silence.after` raises an alarm. Every noti
 the alarm is raised, and one when it is over. A raised alarm is a row in the database, so a restart neither repeats
 the alarm nor forgets to end it.
 
-After a start, an org is only checked once there was enough time to poll it. So an org that was silent because the
-daemon was down raises no alarm.
+After a start, an org raises an alarm only after one of its polls has ended, or after `silence.after`. So an org that was
+silent because the daemon was down raises no alarm.
 
 The silence of an org is measured by the monotonic clock, from the moment when this process read a new time of the
 last successful poll from the database. Only the age of the poll found at the start depends on the wall clock.

@@ -18,11 +18,11 @@ FAMILIAR_WINDOW = timedelta(days=30)
 FAMILIAR_DAYS = 3
 """The number of different days after which a service is familiar to a person."""
 VERDICT_WINDOW = timedelta(days=90)
-"""Verdicts count if they are at most this long before the sign-in."""
+"""The last verdict counts if it is at most this long before the sign-in."""
 
 
 class PastQuery(NamedTuple):
-    """A query for what was known about a person when a sign-in happened."""
+    """A query for the past of a sign-in's person."""
 
     actor_id: str
     service: str | None
@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
 
 
 class Past(Struct, frozen=True):
-    """What was known about a person when a sign-in happened.
+    """What is known about a person, for the severity of one sign-in.
 
     The database is asked for at most ``MANY_FAILURES`` failures and ``FAMILIAR_DAYS`` days.
     """
@@ -51,7 +51,7 @@ class Past(Struct, frozen=True):
     days: frozenset[str] = frozenset()
     """The latest days on which the person used the service (`FamiliarDay`), before the day of the sign-in and within `FAMILIAR_WINDOW`."""
     verdicts: tuple[Verdict, ...] = ()
-    """All verdicts on the person's alerts since `VERDICT_WINDOW` before the sign-in, and possibly older ones."""
+    """All verdicts on the person's alerts, from `VERDICT_WINDOW` before the sign-in until now. May include older ones."""
 
 
 NO_PAST = Past()

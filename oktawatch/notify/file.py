@@ -133,7 +133,7 @@ def _start(write: Callable[[], None]) -> "Future[None]":
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Append a line and wait for the disk. Raise OSError."""
+    """Append a line and wait for the disk. Raises OSError."""
     descriptor = _open(path)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

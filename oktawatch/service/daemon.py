@@ -44,7 +44,7 @@ from oktawatch.store.errors import DamagedDatabaseError
 
 _log: Any = structlog.get_logger(__name__)
 
-_REPORT_INTERVAL = timedelta(seconds=10)  # between reports of a long start to systemd
+_REPORT_INTERVAL = timedelta(seconds=10)  # at most, between reports to systemd about a long start
 _MORE_TIME = timedelta(seconds=60)
 """The extension that each report requests, so that a start fails only if the event loop hangs for this long."""
 

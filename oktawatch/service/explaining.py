@@ -53,7 +53,7 @@ async def explain_event(app: Application, event_uuid: str) -> Explanation | None
 
 
 async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSource]:
-    """Return the page source of each org, by name: `_NoAccess` for an org whose credentials can't be used."""
+    """Return the page source of each org, by name: `_NoAccess` if its credentials or `poll.ca_file` can't be used."""
     try:
         connect = await stack.enter_async_context(connections(app.tls_context))
     except ConfigError as error:

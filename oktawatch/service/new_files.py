@@ -57,7 +57,7 @@ def make_folder(folder: Path, mode: int) -> None:
 
 
 def _create(file: NewFile) -> None:
-    """Write a temporary file and link it. Unlike a rename, a link never replaces a file that has appeared since."""
+    """Write a temporary file and link it. Unlike a rename, a link never replaces an existing file."""
     with tempfile.NamedTemporaryFile(dir=file.path.parent, prefix=f".{file.path.name}-") as temporary:
         temporary.write(file.content)
         os.fchmod(temporary.fileno(), file.mode)

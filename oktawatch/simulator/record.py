@@ -5,8 +5,8 @@ Polls return events by persistence time, bounded requests by `published`. The tw
 poll are not sorted by `published`.
 
 The record numbers events in the order of arrival, and keeps a sorted list of the numbers for each order. A pair
-(time, number) is a place in an order. Places stay valid as the record grows, because an event added later at the
-same time has a higher number.
+(time, number) is a place in an order. Places stay valid as the record grows: of two events with the same
+time, the one added later has the higher number.
 
 An event is stored as the bytes to send. For a generated event, only its template and time are stored.
 """

@@ -10,7 +10,7 @@ from . import times
 
 
 class EventsFileError(Exception):
-    """An unusable events file. The message is one line with the file and the line number."""
+    """An unusable events file. The message is one line with the file and, for a wrong line, its number."""
 
 
 def load_events(path: Path, *, now: datetime, keep_times: bool = False) -> list[tuple[datetime, bytes]]:

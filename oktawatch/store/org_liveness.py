@@ -27,7 +27,7 @@ class OrgLiveness(Struct, frozen=True, kw_only=True):
     success_at: datetime
     """When a poll last succeeded: see `cursors.move_cursor`. If none ever did, when the org was registered."""
     polled_at: datetime | None
-    """When the last poll ended, successfully or not."""
+    """When a poll last committed a page or failed."""
     error: str | None
     """The error of the last poll, or None if it succeeded."""
     recent_elements: int

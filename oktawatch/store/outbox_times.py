@@ -15,7 +15,7 @@ from oktawatch.store.database import Database
 
 _columns = tables.notifications.c
 _TOLERANCE = timedelta(seconds=5)
-"""Tolerated difference between the clocks of replicas."""
+"""Tolerated difference between the replicas' readings of the server's clock."""
 
 
 def repair_times(
