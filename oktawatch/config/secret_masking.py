@@ -1,4 +1,4 @@
-"""Collect the secrets in the settings, which the log masks."""
+"""Collect from the settings the secrets that the log masks."""
 
 import re
 from collections.abc import Iterator

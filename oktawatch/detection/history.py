@@ -52,7 +52,7 @@ class History(Protocol):
         ``any_true`` (see `qualifies`). Its time is from the query's ``since`` to ``published``, both included. The
         query's own event doesn't count.
 
-        The queries' events must be events of the page, which are added to history with it.
+        The queries' events must be on the page, because the page's commit adds them to history.
         """
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
@@ -143,7 +143,7 @@ class MemoryHistory:
 
 
 def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:
-    """Return whether a row has all values of ``conditions``, and true in a column of ``any_true`` unless that is empty."""
+    """Return whether a row has all values of ``conditions`` and, unless ``any_true`` is empty, true in one of its columns."""
     return all(getattr(row, name) == value for name, value in conditions.items()) and (
         not any_true or any(getattr(row, name) is True for name in any_true)
     )

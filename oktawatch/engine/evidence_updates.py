@@ -46,7 +46,7 @@ publishers limit downloads per day."""
 _MOST_DOUBLINGS = 16
 _LEAST_SHARE = 0.5
 """The minimum number of entries of a fetched file, as a share of the current file's."""
-_STALE_INTERVALS = 2  # refresh intervals without a fetch after which a source is stale
+_STALE_INTERVALS = 2  # a source not checked successfully for this many refresh intervals is stale
 LARGEST = {"networks": 64 * 1024**2, "mmdb": 512 * 1024**2}
 """The maximum size of a file in bytes, by format. Networks are kept in memory, databases are mapped."""
 _WEB_PAGE = (b"<!doctype", b"<html")

@@ -2,8 +2,8 @@
 
 The lag of an org is the time since a poll last caught up. The org is *behind* when its lag is more than three poll
 intervals and a minute, or when no poll ever caught up. A quiet org is not behind, because a poll without events has
-caught up. If the last poll that caught up is dated in the future, the org is behind: the clock was or is wrong, so the
-lag is unknown.
+caught up. If the last poll that caught up is dated over a minute in the future, the org is behind: the clock was or is
+wrong, so the lag is unknown.
 """
 
 from datetime import datetime, timedelta

@@ -1,7 +1,7 @@
 """The columns of an event that are stored for windowed rules.
 
 Windowed rules read only these columns, of new events as well as of stored ones. Results therefore don't depend
-on when an event arrived or on which page.
+on when or on which page an event arrived.
 """
 
 from collections.abc import Sequence

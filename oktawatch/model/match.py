@@ -116,7 +116,7 @@ class Match(Struct, frozen=True, kw_only=True):
     severity: Severity
     event: MatchedEvent = MatchedEvent()
     details: Callable[[], AlertDetails]
-    """Builds the alert's details. Called for a match that opens an alert, and for the new title at an alert's first success."""
+    """Builds the alert's details. Called if the match opens the alert or is its first success, which changes the title."""
     origin: Callable[[], MatchOrigin] = MatchOrigin
     """Builds the origin. Called for a new match if there are allow entries."""
 

@@ -1,9 +1,8 @@
 """Redaction of events while they are decoded.
 
 A user who types a *password* into the user name field leaves it in ``actor.alternateId`` of a failed sign-in. Okta
-doesn't find a user with that name, so ``actor.id`` is ``"unknown"``. If the id is a placeholder and the alternateId
-doesn't look like an e-mail address, the alternateId is replaced by ``redacted``. The same applies to every other
-alternateId in the event.
+doesn't find a user with that name, so ``actor.id`` is ``"unknown"``. If the actor's id is a placeholder, every
+alternateId in the event that doesn't look like an e-mail address is replaced by ``redacted``.
 
 The rest of the event can repeat these texts, within longer texts, in lower case or encoded. So the texts of the actor and of
 targets that are users are redacted there, too. A text shorter than ``SHORTEST`` is redacted only as a whole word: inside

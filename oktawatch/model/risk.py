@@ -3,7 +3,7 @@
 Okta writes it to up to three places: ``logOnlySecurityData``, a string with JSON in debugData; ``securityContext``; and
 strings in debugData that look like a printed map, ``{reasons=Anomalous Location, level=HIGH}``. Each place can be
 absent or malformed. Log collectors convert strings into objects and lists, and the reverse, so each place is parsed in
-every format. The first place with a level or a result wins. An empty or malformed place is skipped.
+every format. Level and behaviours each come from the first place that has any.
 """
 
 from typing import Any
@@ -40,7 +40,7 @@ class Assessment(Struct, frozen=True):
     """The risk level and the observed behaviours of an event."""
 
     risk: str | None
-    """The level in capitals: ``LOW``, ``MEDIUM``, ``HIGH``."""
+    """The level in capitals, such as ``HIGH``."""
     behaviours: tuple[str, ...]
     """The observed behaviours, sorted: ``New Country``, ``New Device``, …"""
 

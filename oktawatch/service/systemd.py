@@ -65,7 +65,7 @@ class Systemd:
 
 
 def _watchdog(environ: Mapping[str, str]) -> timedelta | None:
-    """Parse the watchdog's timeout. Return None if it is meant for another process."""
+    """Parse the watchdog's timeout. Return None if there is none for this process."""
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

@@ -1,7 +1,7 @@
 """What the daemon knows about its own health, for `/metrics`, `/healthz` and `/readyz`.
 
-Reading the database can take long, or forever while it is locked or its server is silent. So a read has a deadline,
-concurrent requests share one read, and its result is reused for a second. `/healthz` reads nothing.
+Reading the database can take long, or forever while it is locked or its server is silent. So a request waits only
+for a limited time, concurrent requests share one read, and its result is reused for a second. `/healthz` reads nothing.
 """
 
 import asyncio

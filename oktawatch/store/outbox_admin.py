@@ -28,7 +28,7 @@ UNDONE = (NotificationState.PENDING, NotificationState.DEAD)
 
 
 class NotificationStateError(StoreError):
-    """A notification's state does not allow the operation. Nothing was changed."""
+    """An unknown notification, or one whose state does not allow the operation. Nothing was changed."""
 
 
 class NotificationFilter(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 class TriageError(StoreError):
-    """An alert's status does not allow the decision. Nothing was changed."""
+    """An unknown alert, or one whose status does not allow the decision. Nothing was changed."""
 
 
 class TriageTransaction:

@@ -18,7 +18,7 @@ from oktawatch.model.timestamps import are_canonical
 
 MOST_ELEMENTS = 10_000
 """The default maximum number of elements: ten times Okta's largest page."""
-_COMMAS_PER_EVENT = 100  # more than in the JSON of an ordinary event
+_COMMAS_PER_EVENT = 100  # about as many as in the JSON of an ordinary event
 
 _decode_events = msgspec.json.Decoder(list[Event]).decode
 _decode_slices = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -67,7 +67,7 @@ def _slices(body: bytes, at_most: int) -> Sequence[bytes | msgspec.Raw]:
 
 
 def _ordinary_events(body: bytes, slices: Sequence[bytes | msgspec.Raw]) -> list[Event] | None:
-    """Decode a body whose elements are all valid events with different uuids. Returns None for any other body."""
+    """Decode a body on the fast path. Returns None if an event is invalid or needs cleaning, or if a uuid is repeated."""
     if needs_cleaning(body):
         return None
     try:

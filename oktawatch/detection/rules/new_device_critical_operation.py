@@ -1,4 +1,4 @@
-"""Critical operations soon after a sign-in from a new place and device."""
+"""Critical operations close to a sign-in from a new place and device, before or after it."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -42,7 +42,7 @@ class Script:
         self._add(path, rule)
 
     def kth(self, k: int, fault: Fault, *, path: str = LOGS) -> None:
-        """Inject a fault into the k-th request to which it applies; 1 is the next request."""
+        """Inject a fault into the k-th request to which it applies; 1 is the next one."""
         count = 0
 
         def rule(applies: Applies) -> Fault | None:
@@ -53,7 +53,7 @@ class Script:
         self._add(path, rule)
 
     def some(self, share: float, faults: Sequence[Fault], *, seed: int, path: str = LOGS) -> None:
-        """Inject one of `faults`, at random, into a share of the requests, from 0 to 1.
+        """Inject one of `faults`, at random, into a share (0 to 1) of the requests.
 
         A fault that doesn't apply to its request is dropped, not drawn again, so that the draws depend only on
         the number of requests.
