@@ -91,7 +91,7 @@ def printable(text: str) -> str:
 def configure(
     log_format: Literal["auto", "console", "json"], level: str, stream: TextIO | None = None
 ) -> None:
-    """Log lines of ``level`` and above to ``stream``, by default standard error.
+    """Write log lines of ``level`` and above to ``stream``, by default standard error.
 
     The format ``auto`` is console on a terminal and JSON elsewhere. Levels are debug, info, warning, error and critical.
     Exceptions are logged as a value ``error=…``, at debug with a traceback as well.

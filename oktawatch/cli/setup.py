@@ -38,7 +38,7 @@ def load_without_secrets(path: Path | None, *, debug: bool) -> "Settings":
 def load_for_explaining(path: Path | None, *, debug: bool) -> "Settings":
     """Read the settings without the orgs' secrets, and configure logging. Raises ConfigError.
 
-    `service.explaining` reads each org's secret separately. Without permission to read the proxy's URL, stored data is
+    `service.explaining` reads each org's secret separately. If the file with the proxy's URL can't be read, stored data is
     used for all orgs.
     """
     from oktawatch import config

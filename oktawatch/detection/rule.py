@@ -191,7 +191,7 @@ def _context(
     try:
         parts = rule.context(event) | (more() if more else {})
         parts |= _anonymizer_context(classification)
-        # The round trip copies JSON values, and raises for anything else.
+        # The round trip converts to plain JSON values, and raises if it can't.
         encoded = msgspec.json.encode(parts)
         context = msgspec.json.decode(encoded)
         context = context if is_clean(encoded) else clean_json(context)
@@ -238,7 +238,7 @@ def origin_of(rule: Rule, event: Event, *, partial_event: bool = False) -> Match
     """Return the origin of an event.
 
     A ``partial_event`` is not classified, so no allow entry for kinds or operators applies to its match. History lacks
-    the types of services, so its anonymizer could look more harmless than it is.
+    the types of services, so the anonymizer could look more harmless than it is.
     """
     return MatchOrigin(
         actor_alternate_id=event.actor_alternate_id,

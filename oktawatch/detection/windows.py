@@ -1,10 +1,10 @@
 """Kinds of rules that decide by an event's *window*: the events of its key in the period W that ends with the event.
 
-The window of an event e is the set of events f of the same key with f.published >= e.published - W and
-(f.published, f.uuid) <= (e.published, e.uuid). When an event published at t arrives, every e of its key in [t, t + W]
-that has not matched is examined again, so that a late event can complete a pattern. The matches then depend on the set
-of events and not on their order of arrival, provided that a rule is *monotone*: if it matches a window, it also
-matches that window with more events in it. Every kind in this module is monotone.
+The window of an event e is the set of events f of the same key with f.published >= e.published - W and (f.published,
+f.uuid) <= (e.published, e.uuid). When an event published at t arrives, every e of its key in [t, t + W] that has not
+matched on this page is examined, so that a late event can complete a pattern. The matches then depend on the set of
+events and not on their order of arrival, provided that a rule is *monotone*: if it matches a window, it also matches
+that window with more events in it. Every kind in this module is monotone.
 
 Events are processed one at a time, in the order of arrival. So the order of matches, on which grouping depends, does
 not depend on where pages end.
@@ -300,7 +300,7 @@ def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -
 def clusters(
     rows: Sequence[HistoryRow], window: timedelta
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
-    """Yield the time ranges that a page's rows need, each with its rows: from a window before to a window after them.
+    """Yield the time ranges that a page's rows need, from a window before to a window after the rows, each with its rows.
 
     Rows with overlapping ranges share a range, so an ordinary page has a single range. A row with an absurd time
     has its own range, so that it can't make the page read years of history.

@@ -62,7 +62,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""
     severity: str | None = None
-    """The severity that the rule would give the event now. None if the rule doesn't match or has a fixed severity."""
+    """The severity that the rule would give the event now. None if the rule doesn't match or is not a `PastRule`."""
     severity_reasons: tuple[str, ...] = ()
 
     @property
@@ -115,7 +115,7 @@ class Explainer:
     async def explain(self, event_uuid: str) -> Explanation | None:
         """Explain one event; return None if neither the database nor Okta has it.
 
-        Raises StoreError, and SystemLogError if the database does not have the event and a request to Okta fails.
+        Raises StoreError, and SystemLogError if the event was found nowhere and a request to Okta failed.
         """
         key = list(self._sources), [rule.id for rule in self._rules], event_uuid
         found = await self._database.run(recorded_matches, *key)

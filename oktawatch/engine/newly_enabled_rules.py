@@ -27,8 +27,8 @@ async def log_newly_enabled_rules(
 ) -> None:
     """Log the rules that were enabled since these orgs were last polled, and the backfill for them.
 
-    The first poll of an org reads the events since ``initial_lookback`` before now. So for an org that was never polled,
-    only rules that look back further are logged. Stores the enabled rules of each org. Raises StoreError.
+    The first poll of an org reads the events of the last ``initial_lookback``. So for an org that was never polled, only
+    rules that look back further are logged. Stores the enabled rules of each org. Raises StoreError.
     """
     enabled_ids = {rule.id for rule in rules.rules}
     previous = await database.run(polled_rules, orgs)

@@ -68,7 +68,7 @@ class SentNotification(Struct, frozen=True, kw_only=True):
 
 
 class OpenedAlert(Struct, frozen=True):
-    """A new alert whose notification is no longer pending. It counts towards a campaign."""
+    """A new alert whose own notification was sent or given up. It counts towards a campaign."""
 
     client_ip: str | None
     as_number: int | None

@@ -117,7 +117,7 @@ class AppriseChannel:
         threading.Thread(target=self._run, args=work, name=self._thread_name, daemon=True).start()
         if not await asyncio.wrap_future(done):
             raise DeliveryError(
-                f"{self._service.service_name} was not reached or refused it: the log says more"
+                f"{self._service.service_name} was not reached, or refused the message: the log says more"
             )
 
     async def close(self) -> None:

@@ -90,7 +90,7 @@ class DatabaseWatch:
         self._informed: set[str] = set()
         """Notifiers that received the current message, or refused it for good."""
         self._silence_checked = False
-        """Whether a silence check has completed since the database works again."""
+        """Whether the database worked at the latest silence check since the alarm was raised."""
         if self._alarm is not None:
             trouble.expect_writes({_PROBE, *self._alarm.refused})
 

@@ -38,7 +38,8 @@ class Org:
     """An Okta org without faults. Thread-safe.
 
     `now` is the org's clock. `token` is the accepted API token, random by default. `rate_limit` is the number of
-    requests in 60 seconds, unlimited by default, and other clients use `others` of them. Register service apps with `oauth`, and expire cursors with `cursors`.
+    requests in 60 seconds, unlimited by default. `others` is how many of them other clients use. Register service apps
+    with `oauth`, and expire cursors with `cursors`.
     """
 
     def __init__(

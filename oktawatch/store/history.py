@@ -1,6 +1,6 @@
-"""Query the history of an org for rules, with one statement per query.
+"""Query the history of an org for rules.
 
-A query is sent to the database as one JSON document and joined there, so that neither the number of
+The values of a page's events are sent to the database as JSON and joined there, so that neither the number of
 statements nor their text grows with the page. Each database has its own JSON functions.
 
 Rows are stored in ``events`` as a key and one JSON array. Whole rows are decoded here. A statement that filters
@@ -181,7 +181,7 @@ class StoredHistory:
             return []
         filled, values = self._filled(event_types, conditions, any_true)
         true_columns = {name for name, value in conditions.items() if value is True}
-        # The index contains every event of an actor with a true flag.
+        # The index contains every event that has an actor and a true flag.
         if column == "actor_id" and (true_columns & FLAGS or (any_true and FLAGS.issuperset(any_true))):
             return self._seen_by_index(queries, filled, values)
         return self._seen_by_scan(column, queries, filled, values)
@@ -191,9 +191,9 @@ class StoredHistory:
         return read_pasts(self._connection, self._org, queries)
 
     def began(self, event_types: Sequence[str]) -> str | None:
-        """Return the earliest ``published`` of these event types in history; None if there are none.
+        """Return when the history of these event types begins, or None if there is none.
 
-        If such events were pruned, return the end of the pruned time instead, if that is earlier.
+        This is the earliest ``published`` or the end of the pruned time, whichever is earlier.
         """
         types, values = self._types(event_types, self._named("event_type"))
         # ORDER BY the primary key stops at the first row. min() would read the whole table.

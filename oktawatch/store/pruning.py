@@ -2,13 +2,13 @@
 
 Each batch of an org's rows is a transaction that locks the org's row first, as a page's transaction does. So a batch and
 a page can't deadlock, and a page sees all of a batch deleted or none of it. A crash between two batches leaves rows for the
-next run. Two processes that prune at once delete each row once. Age is event time, for rows that have one.
+next run. Two processes that prune at once delete each row once. Rows that have an event time expire by it.
 
 An alert's matches and notifications are deleted before the alert, perhaps in an earlier batch. The deleted matches can't
 be recorded again in between: Okta keeps events for a shorter time than the shortest retention of alerts.
 
-Pruning does not change the history's version. The deleted rows in the cache are older than anything a rule
-looks at, and reloading the cache after each batch would delay the pages.
+Pruning does not change the history's version. Deleted rows can stay in the cache, because they are older than anything
+a rule looks at. Reloading the cache after each batch would delay the pages.
 """
 
 from collections import Counter
@@ -53,7 +53,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """The event time up to which the org was swept. Before the first sweep: when a poll last reached the end of the log, or
     else where polling began. None if the org was never polled."""
     newest: datetime | None
-    """The newest event that was polled. Polling may have to restart shortly before it."""
+    """The time of the newest polled event, or else where polling began. Polling may have to restart shortly before it."""
 
 
 class Expiry(Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Expiry(Struct, frozen=True, kw_only=True):
     backfill_look_back: timedelta
     """How much history before its own time range a backfill needs."""
     backfills_active_since: datetime
-    """A backfill is in progress if it has committed a page after this time."""
+    """An unfinished backfill is in progress if it began or committed a page after this time."""
     alerts: datetime
     """For alerts, by their last match, and for allowed matches."""
     sightings: datetime

@@ -78,7 +78,7 @@ def org_statuses(database: Database) -> list[OrgStatus]:
 
 
 def poll_states(connection: Connection) -> dict[str, PollState]:
-    """Return the polling of every org in the database, by name."""
+    """Return the poll state of every org in the database, by name."""
     orgs, cursors = tables.orgs.c, tables.cursors.c
     query = select(
         orgs.name.label("org"),

@@ -12,7 +12,7 @@ from oktawatch.model.timestamps import from_text, to_text
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time in milliseconds: ``timestamptz``, or canonical text, which sorts by time."""
+    """A point in time: ``timestamptz`` on Postgres. On SQLite, canonical text in milliseconds, which sorts by time."""
 
     impl = String(24)
     cache_ok = True

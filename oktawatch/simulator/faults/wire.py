@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from oktawatch.simulator.exchange import Exchange
 
 BARE = web.ResponseKey("bare", bool)
-"""Marks the answer of a middlebox in front of Okta, which has none of Okta's headers, not even `Date`."""
+"""Marks an answer without any of Okta's headers, even `Date`, as a middlebox in front of Okta sends it."""
 
 
 def body_of(response: web.Response) -> bytes:
