@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
-LONGEST_FILTER = 3_500
-"""The maximum length of a filter, in characters. Okta limits URLs to 4 KB, including other parameters and percent-encoding."""
+_LONGEST_FILTER = 3_500
+"""The maximum length of a filter in a URL, in percent-encoded characters. Okta limits the whole URL to 4 KB."""
 
 is_pattern = re.compile(r"[A-Za-z0-9_.-]*\*?").fullmatch
 """Match an event type pattern that can be quoted in a SCIM filter."""
@@ -44,12 +45,16 @@ def scim_filter(patterns: Iterable[str]) -> str:
     """
     patterns = set(patterns)
     wanted = _filter(patterns)
-    if len(wanted) <= LONGEST_FILTER:
+    if _fits(wanted):
         return wanted
     widened = _filter(
         {f"{pattern.partition('.')[0]}.*" if "." in pattern else pattern for pattern in patterns}
     )
-    return widened if len(widened) <= LONGEST_FILTER else "eventType pr"
+    return widened if _fits(widened) else "eventType pr"
+
+
+def _fits(scim: str) -> bool:
+    return len(quote(scim, safe="")) <= _LONGEST_FILTER
 
 
 def _filter(patterns: Iterable[str]) -> str:
