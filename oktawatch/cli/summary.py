@@ -44,7 +44,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         matches = "1 match was" if summary["allowed"] == 1 else f"{summary['allowed']} matches were"
         note(f"{matches} allowed by [[allow]] entries")
     if summary["rejected"]:
-        note(f"{summary['rejected']} events could not be used: see the table rejected_events")
+        events = "1 event" if summary["rejected"] == 1 else f"{summary['rejected']} events"
+        note(f"{events} could not be used: see the table rejected_events")
 
 
 def _by_severity(counts: dict[str, Any]) -> str:

@@ -91,4 +91,4 @@ class NewDeviceCriticalOperation(PairInWindow):
     def title(self, event: Event) -> str:
         """Return the user and the address."""
         user = event.actor_alternate_id or event.actor_id
-        return f"{user} made a critical change after signing in from somewhere new (IP={event.client_ip})"
+        return f"{user} made a critical change and signed in from somewhere new (IP={event.client_ip})"
