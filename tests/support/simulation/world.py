@@ -434,7 +434,10 @@ def _counting_log(lines: Counter[str]) -> Iterator[None]:
 
     def count(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         lines[line["event"]] += 1
-        if line["event"] in {"job_failed", "channel_failed"} or line.get("reason") == "unexpected":
+        if (
+            line["event"] in {"job_failed", "channel_failed", "message_failed"}
+            or line.get("reason") == "unexpected"
+        ):
             lines[f"{line['event']}: {line.get('exc_info')!r}"] += 1
         raise structlog.DropEvent
 
