@@ -12,7 +12,11 @@ The content normally fits in one block of a disk, which is written completely or
 
 import asyncio
 import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -49,7 +53,8 @@ class AlarmFile:
         """Lock the first of the files ``PATH-0``, ``PATH-1``, … that no other process uses, and read it."""
         self._path = path
         self._handle: int | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: Future[None] | None = None
+        """The latest write. Until it is done, only its thread uses the handle."""
         self._failed = False
         self.alarm: DatabaseAlarm | None = None
         """The alarm in the file. At first, this is the alarm of an earlier process."""
@@ -66,19 +71,27 @@ class AlarmFile:
             return
         if self._writing is not None and not self._writing.done():
             return  # the disk doesn't respond: one waiting thread is enough
-        self._writing = asyncio.create_task(asyncio.to_thread(self._overwrite, alarm))
-        done, _ = await asyncio.wait([self._writing], timeout=_WRITE_WITHIN_S)
-        if not done:
+        self._writing = _start(partial(self._overwrite, alarm))
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self._writing), _WRITE_WITHIN_S)
+        except TimeoutError:
             self._log_failure("the disk doesn't respond")
-        elif isinstance(error := self._writing.exception(), OSError):
+        except OSError as error:
             self._log_failure(error.strerror or str(error))
-        elif error is not None:
-            raise error
         else:
             self.alarm, self._failed = alarm, False
 
     def close(self) -> None:
-        """Unlock the file. It remains for the next process."""
+        """Unlock the file, as soon as no write waits for the disk. The file remains for the next process.
+
+        A waiting write would otherwise continue in another file that is opened with the same descriptor.
+        """
+        if self._writing is None:
+            self._release()
+        else:
+            self._writing.add_done_callback(lambda _: self._release())
+
+    def _release(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -86,7 +99,7 @@ class AlarmFile:
     def _open(self) -> int:
         """Open the file, or a new one if somebody has deleted it, for example together with the database."""
         if self._handle is not None and not os.fstat(self._handle).st_nlink:
-            self.close()
+            self._release()
         if self._handle is None:
             self._handle = lock_free_file(self._path)
         return self._handle
@@ -112,3 +125,20 @@ class AlarmFile:
         if not self._failed:
             _log.warning("database_alarm_unsaved", path=str(self._path), error=error)
         self._failed = True
+
+
+def _start(write: Callable[[], None]) -> "Future[None]":
+    """Run a write in a daemon thread, so that a disk that doesn't respond can't delay the exit of the process."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()  # a timeout must not end the future before its thread ends
+
+    def run() -> None:
+        try:
+            write()
+        except BaseException as error:  # noqa: BLE001 -- `write` raises it, in the event loop
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, name="oktawatch-alarm", daemon=True).start()
+    return future

@@ -1,6 +1,9 @@
 """The file of the alarm about the database, which the next process reads."""
 
-import asyncio
+import os
+import subprocess
+import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -130,26 +133,85 @@ async def test_a_file_that_cannot_be_used_is_logged_once(tmp_path: Path) -> None
     assert [line["event"] for line in logs] == ["database_alarm_unsaved"]
 
 
+class StalledDisk:
+    """A disk that doesn't respond until it is released."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started = 0
+        self.released = threading.Event()
+        self.ended = threading.Event()
+        self._pwrite, self._fsync = os.pwrite, os.fsync
+        monkeypatch.setattr("oktawatch.service.alarm_file._WRITE_WITHIN_S", 0.01)
+        monkeypatch.setattr("oktawatch.service.alarm_file.os.pwrite", self._write)
+        monkeypatch.setattr("oktawatch.service.alarm_file.os.fsync", self._finish)
+
+    def release(self) -> None:
+        """Let the write finish, and wait for its thread."""
+        self.released.set()
+        assert self.ended.wait(10)
+        for thread in threading.enumerate():
+            if thread.name == "oktawatch-alarm":
+                thread.join()
+
+    def _write(self, file: int, content: bytes, offset: int) -> int:
+        self.started += 1
+        assert self.released.wait(10)
+        return self._pwrite(file, content, offset)
+
+    def _finish(self, file: int) -> None:
+        try:
+            self._fsync(file)
+        finally:
+            self.ended.set()
+
+
 async def test_a_disk_that_does_not_respond_delays_no_alarm(
     path: Path, file: AlarmFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write that takes too long is logged, and no second write is started meanwhile."""
-    released = asyncio.Event()
-    started = []
-
-    async def hang(*_: object) -> None:
-        started.append(1)
-        await released.wait()
-
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr("oktawatch.service.alarm_file._WRITE_WITHIN_S", 0.01)
-        patched.setattr("oktawatch.service.alarm_file.asyncio.to_thread", hang)
+        disk = StalledDisk(patched)
         for _ in range(3):
             await file.write(ALARM)
-        released.set()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert (len(started), [line["error"] for line in logs]) == (1, ["the disk doesn't respond"])
+        disk.release()
+    assert (disk.started, [line["error"] for line in logs]) == (1, ["the disk doesn't respond"])
+    await file.write(None)
     await file.write(ALARM)
     file.close()
     assert _left_behind(path) == ALARM
+
+
+async def test_a_late_write_changes_no_other_file(
+    path: Path, file: AlarmFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that outlives `close` finishes in its own file, and then unlocks it."""
+    with monkeypatch.context() as patched:
+        disk = StalledDisk(patched)
+        await file.write(ALARM)
+        file.close()
+        with (tmp_path / "other").open("w+b", buffering=0) as other:
+            other.write(b"another file")
+            disk.release()
+            assert (tmp_path / "other").read_bytes() == b"another file"
+    assert _left_behind(path) == ALARM
+
+
+_EXIT = """
+import asyncio, os, pathlib, sys, threading
+
+from oktawatch.service import alarm_file
+from oktawatch.service.alarm_file import AlarmFile
+from tests.unit.service.test_alarm_file import ALARM
+
+file = AlarmFile(pathlib.Path(sys.argv[1]))
+os.fsync = lambda _: threading.Event().wait()
+alarm_file._WRITE_WITHIN_S = 0.01
+asyncio.run(file.write(ALARM))
+file.close()
+"""
+
+
+def test_a_disk_that_does_not_respond_delays_no_exit(path: Path) -> None:
+    """A process exits although a write never ends."""
+    ended = subprocess.run([sys.executable, "-c", _EXIT, str(path)], timeout=20, check=False)
+    assert ended.returncode == 0
