@@ -1,33 +1,19 @@
-"""Sources with a URL are fetched over HTTP, never replaced by an unusable file, and intact after a crash."""
+"""Updates run when they are due, survive a crash or a stop, and reach the daemon's rules."""
 
 import asyncio
-import gzip
-import io
 import shutil
-import ssl
-import tarfile
-import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import msgspec
 import pytest
-from aiohttp import encode_basic_auth, web
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from mmdb_writer import MMDBWriter
-from netaddr import IPSet
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from oktawatch.detection.evidence import Evidence
-from oktawatch.engine import evidence_updates
-from oktawatch.engine.evidence_files import EvidenceFile
 from oktawatch.engine.evidence_sources import EvidenceSources
 from oktawatch.engine.evidence_updates import (
     EvidenceUpdateError,
@@ -37,71 +23,10 @@ from oktawatch.engine.evidence_updates import (
     folder_name,
 )
 from oktawatch.model.anonymizer_kind import AnonymizerKind as Kind
-from oktawatch.notify.channel import DIRECT, Way
-from oktawatch.service import download as downloading
-from oktawatch.service.download import download
 from oktawatch.service.evidence import EvidenceUpdate
-from tests.support.certificates import PrivateCa
-from tests.support.http import listening
-from tests.support.publisher import Publisher, Respond, endless, stalling, status
+from tests.support.fetched_evidence import DAY, KEY, NEW, NOW, size_of, source_of, update
+from tests.support.publisher import Publisher, status
 from tests.unit.detection.events import event
-
-NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
-DAY = timedelta(hours=24)
-KEY = "invented-licence-key"
-ADDRESS = "203.0.113.7"
-"""The address of the events of these tests."""
-OLD = "".join(f"198.51.100.{n}\n" for n in range(10))
-NEW = OLD + f"{ADDRESS}\n"
-
-
-@pytest.fixture
-async def publisher() -> AsyncIterator[Publisher]:
-    """Serve a list of ten addresses."""
-    async with listening(receiver=Publisher(OLD, etag='"one"')) as receiver:
-        assert isinstance(receiver, Publisher)
-        yield receiver
-
-
-def source_of(
-    publisher: Publisher, folder: Path, *, query: str = f"?key={KEY}", **changes: object
-) -> FetchedEvidence:
-    """Return a source with the publisher's URL, which contains a licence key."""
-    url = publisher.url + query
-    file = msgspec.structs.replace(
-        EvidenceFile(name="exits", path=folder / "exits", kind=Kind.TOR, operator="Tor"), **changes
-    )
-    limit = evidence_updates.LARGEST[file.format]
-    fetch = partial(download, SecretStr(url), way=lambda _: DIRECT, limit=limit)
-    return FetchedEvidence(file, refresh=DAY, url=url, fetch=fetch)
-
-
-async def update(source: FetchedEvidence, after: timedelta = timedelta()) -> bool:
-    """Update a source at a time."""
-    return await source.update(now=lambda: NOW + after)
-
-
-def size_of(source: FetchedEvidence) -> int | None:
-    """Return the size of the source as it can be loaded."""
-    loaded = source.load()
-    assert loaded.problem is None
-    return None if loaded.source is None else loaded.source.size
-
-
-async def test_a_list_is_fetched_and_only_fetched_again_when_it_changed(
-    publisher: Publisher, tmp_path: Path
-) -> None:
-    """The second request names the ETag of the first answer; a new list replaces the old one."""
-    source = source_of(publisher, tmp_path)
-    assert size_of(source) is None
-    assert [await update(source), size_of(source)] == [True, 10]
-    assert [await update(source, DAY), size_of(source)] == [False, 10]
-    publisher.publish(NEW, etag='"two"')
-    assert [await update(source, 2 * DAY), size_of(source)] == [True, 11]
-    assert [request.get("If-None-Match") for request in publisher.requests] == [None, '"one"', '"one"']
-    state = source.inspect(NOW + 2 * DAY)
-    assert (state.word, state.size, state.contents) == ("ok", 11, "11 networks")
-    assert (state.modified_at, state.checked_at) == (NOW + 2 * DAY, NOW + 2 * DAY)
 
 
 async def test_only_its_owner_can_read_what_is_fetched(publisher: Publisher, tmp_path: Path) -> None:
@@ -114,264 +39,6 @@ async def test_only_its_owner_can_read_what_is_fetched(publisher: Publisher, tmp
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert {path.name for path in folder.iterdir()} == {"lock", "state.json", source.state().file}
-
-
-async def test_a_server_without_etags(publisher: Publisher, tmp_path: Path) -> None:
-    """Last-Modified serves as well; without either, the same contents are unchanged."""
-    publisher.etag, publisher.last_modified = None, "Tue, 24 Nov 2026 07:00:00 GMT"
-    source = source_of(publisher, tmp_path)
-    assert [await update(source), await update(source)] == [True, False]
-    assert publisher.requests[1]["If-Modified-Since"] == "Tue, 24 Nov 2026 07:00:00 GMT"
-    publisher.last_modified = None
-    assert await update(source, DAY) is False
-    assert source.inspect(NOW + DAY).modified_at == NOW
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("", "the fetched file is empty"),
-        ("# nothing\n\n", "the fetched file is empty"),
-        ("\n<!DOCTYPE html><html>Sign in</html>", "the server sent a web page instead of the file"),
-        (OLD + "nowhere\n", "the fetched file can't be used: line 11: expected an address range"),
-        (b"\xff\xfe", "the fetched file can't be used: expected UTF-8 text"),
-        (
-            "203.0.113.1\n203.0.113.2\n203.0.113.3\n203.0.113.4\n",
-            "has shrunk by more than half, from 10 to 4 entries",
-        ),
-        (gzip.compress(OLD.encode(), mtime=0)[:-9], "can't be used: expected a complete gzip file"),
-    ],
-)
-async def test_a_file_that_must_not_replace_the_present_one(
-    publisher: Publisher, tmp_path: Path, content: str | bytes, problem: str
-) -> None:
-    """An unusable file doesn't replace the current one or its ETag. The state has the reason, and no text of the file."""
-    source = source_of(publisher, tmp_path)
-    await update(source)
-    publisher.publish(content, etag='"two"')
-    with pytest.raises(EvidenceUpdateError, match=problem):
-        await update(source, DAY)
-    assert size_of(source) == 10
-    state = source.inspect(NOW + DAY)
-    assert (state.word, state.size, state.checked_at) == ("failing", 10, NOW)
-    assert problem in str(state.problem)
-    assert "Sign in" not in str(state.problem)
-    publisher.publish(OLD, etag='"one"')
-    assert await update(source, 2 * DAY) is False
-    assert publisher.requests[-1]["If-None-Match"] == '"one"'
-    assert source.inspect(NOW + 2 * DAY).word == "ok"
-
-
-async def test_half_of_the_entries_are_enough(publisher: Publisher, tmp_path: Path) -> None:
-    """A list may lose up to half of its entries, and the first list may have any size."""
-    source = source_of(publisher, tmp_path)
-    await update(source)
-    publisher.publish("".join(f"192.0.2.{n}\n" for n in range(5)))
-    assert await update(source)
-    assert size_of(source) == 5
-
-
-async def test_a_shrunken_file_is_accepted_once_the_folder_is_deleted(
-    publisher: Publisher, tmp_path: Path
-) -> None:
-    """A shrunken file is accepted after its folder was deleted, as the error advises."""
-    source = source_of(publisher, tmp_path)
-    await update(source)
-    publisher.publish("192.0.2.1\n")
-    with pytest.raises(EvidenceUpdateError, match=f"delete {source.file.path} to accept it"):
-        await update(source)
-    shutil.rmtree(source.file.path)
-    assert await update(source)
-    assert size_of(source) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        (status(500), "status 500"),
-        (status(404), "status 404"),
-        (status(204), "status 204"),
-        (status(206), "status 206"),
-        (status(302, Location="http://mirror.example.com/exits"), "it redirects to a URL without https"),
-        (status(302, Location="file:///etc/passwd"), "it redirects to a URL without https"),
-        (status(302, Location="http://["), "no usable answer"),
-        (status(302), "more than 5 redirects"),
-        (status(307, Location="/again"), "more than 5 redirects"),
-        (status(304), "reported an unchanged file"),
-    ],
-)
-async def test_an_answer_without_a_file(
-    publisher: Publisher, tmp_path: Path, answer: Respond, problem: str
-) -> None:
-    """The error has the reason, but not the URL, which contains the licence key."""
-    publisher.respond = answer
-    source = source_of(publisher, tmp_path)
-    with pytest.raises(EvidenceUpdateError, match=problem) as raised:
-        await update(source)
-    assert KEY not in str(raised.value)
-    assert "127.0.0.1" not in str(raised.value)
-    assert source.inspect(NOW).word == "missing"
-    assert problem in str(source.inspect(NOW).problem)
-
-
-async def test_a_redirect_is_followed(publisher: Publisher, tmp_path: Path) -> None:
-    """A redirect is followed with the same conditional headers."""
-
-    async def once(request: web.BaseRequest) -> web.StreamResponse:
-        if "key=" in request.path_qs:
-            return web.Response(status=302, headers={"Location": "/elsewhere"})
-        publisher.respond = None
-        return await publisher(request)
-
-    publisher.respond = once
-    assert await update(source_of(publisher, tmp_path))
-
-
-async def test_a_password_is_not_sent_to_another_host(tmp_path: Path) -> None:
-    """A redirect to another host is followed without the URL's user and password. MaxMind redirects to a storage service."""
-    ca = PrivateCa(tmp_path)
-    trust = ssl.create_default_context(cafile=ca.file)
-    async with listening(receiver=Publisher(OLD), tls=ca.server) as receiver:
-        assert isinstance(receiver, Publisher)
-        other = receiver.url.replace("127.0.0.1", "localhost")
-
-        async def redirect(_request: web.BaseRequest) -> web.StreamResponse:
-            receiver.respond = None
-            return web.Response(status=302, headers={"Location": other})
-
-        receiver.respond = redirect
-        ways: list[str] = []
-
-        def way(url: SecretStr) -> Way:
-            ways.append(url.get_secret_value())
-            return Way(trust=trust)
-
-        url = SecretStr(receiver.url.replace("https://", "https://17:invented@"))
-        with (tmp_path / "fetched").open("wb") as file:
-            await download(url, file, None, way=way, limit=1_000)
-    assert (tmp_path / "fetched").read_text() == OLD
-    assert [headers.get("Authorization") for headers in receiver.requests] == [
-        encode_basic_auth("17", "invented"),
-        None,
-    ]
-    assert [*map(urlsplit, ways)][1].hostname == "localhost", "the proxy is chosen for each host"
-
-
-@pytest.mark.parametrize("answer", [endless, status(200)], ids=["endless", "gzip bomb"])
-async def test_a_body_without_end(
-    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object
-) -> None:
-    """Reading stops at the limit, also if a small compressed body inflates to it."""
-    monkeypatch.setitem(evidence_updates.LARGEST, "networks", 1024**2)
-    if answer is endless:
-        publisher.respond = endless
-    else:
-        bomb = gzip.compress(b"\n" * 50 * 1024**2)
-
-        async def explode(_request: web.BaseRequest) -> web.StreamResponse:
-            return web.Response(body=bomb, headers={"Content-Encoding": "gzip"})
-
-        publisher.respond = explode
-    source = source_of(publisher, tmp_path)
-    with pytest.raises(EvidenceUpdateError, match="larger than 1 MiB"):
-        await update(source)
-    assert {path.name for path in source.file.path.iterdir()} == {"lock", "state.json"}
-
-
-async def test_a_gzip_file_that_inflates_to_gigabytes(
-    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The size limit applies to the unpacked file."""
-    monkeypatch.setitem(evidence_updates.LARGEST, "networks", 1024**2)
-    publisher.publish(gzip.compress(b"\n" * 50 * 1024**2))
-    with pytest.raises(EvidenceUpdateError, match="can't be used: expected at most 1 MiB"):
-        await update(source_of(publisher, tmp_path))
-
-
-async def test_a_server_that_stalls(
-    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The whole download has a time limit."""
-    monkeypatch.setattr(downloading, "_TIME_LIMIT_S", 0.2)
-    publisher.respond = stalling
-    with pytest.raises(EvidenceUpdateError, match="no complete answer in time"):
-        await update(source_of(publisher, tmp_path))
-
-
-async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    """A refused connection is an error without the URL."""
-    publisher = Publisher()
-    publisher.url = "http://127.0.0.1:9/exits"
-    with pytest.raises(EvidenceUpdateError, match="can't connect") as raised:
-        await update(source_of(publisher, tmp_path))
-    assert KEY not in str(raised.value)
-
-
-def database(networks: int) -> bytes:
-    """Return a database in MaxMind's format with a number of networks."""
-    writer = MMDBWriter(4, "GeoIP2-Anonymous-IP")
-    for number in range(networks):
-        writer.insert_network(
-            IPSet([f"203.0.{number}.0/24"]), {"is_anonymous": True, "is_tor_exit_node": True}
-        )
-    with tempfile.NamedTemporaryFile() as file:
-        writer.to_db_file(file.name)
-        return Path(file.name).read_bytes()
-
-
-def archive(name: str, content: bytes) -> bytes:
-    """Return a compressed archive like MaxMind's."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for member, text in (("GeoIP2/README.txt", b"x" * 2_000), (f"GeoIP2/{name}", content)):
-            info = tarfile.TarInfo(member)
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text))
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("packed", ["plain", "gzip", "tar"])
-async def test_a_database(publisher: Publisher, tmp_path: Path, packed: str) -> None:
-    """A database is accepted uncompressed, compressed, or in an archive like MaxMind's."""
-    content = database(100)
-    pack: dict[str, Callable[[bytes], bytes]] = {
-        "plain": bytes,
-        "gzip": gzip.compress,
-        "tar": partial(archive, "GeoIP2-Anonymous-IP.mmdb"),
-    }
-    publisher.publish(pack[packed](content))
-    source = source_of(publisher, tmp_path, format="mmdb")
-    assert await update(source)
-    loaded = source.load().source
-    assert loaded is not None
-    assert [finding.kind for finding in loaded.find("203.0.50.1")] == [Kind.TOR]
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (database(0), "the fetched file is empty"),
-        (database(10), "has shrunk by more than half"),
-        (database(100)[:-500], "expected a database in MaxMind's format"),
-        (archive("GeoIP2.csv", b"x"), r"expected a database \(.mmdb\) in the archive"),
-        (b"<HTML>", "the server sent a web page instead of the file"),
-        (b"nothing", "expected a database in MaxMind's format"),
-        (b"", "can't be used"),
-    ],
-)
-async def test_a_database_that_must_not_replace_the_present_one(
-    publisher: Publisher, tmp_path: Path, content: bytes, problem: str
-) -> None:
-    """The same rules apply to databases."""
-    publisher.publish(database(100))
-    source = source_of(publisher, tmp_path, format="mmdb")
-    await update(source)
-    publisher.publish(content)
-    with pytest.raises(EvidenceUpdateError, match=problem):
-        await update(source)
-    loaded = source.load().source
-    assert loaded is not None
-    assert loaded.find("203.0.50.1")
 
 
 async def test_a_crash_at_any_moment_leaves_a_whole_file_with_its_own_etag(
@@ -413,22 +80,6 @@ async def test_a_crash_at_any_moment_leaves_a_whole_file_with_its_own_etag(
         names = {path.name for path in after_crash.file.path.iterdir()}
         assert size == 11 or names == {"lock", "state.json", after_crash.state().file}
     assert sizes == [10, 10, 10, 10, 10, 11]
-
-
-async def test_a_damaged_file_is_fetched_again(publisher: Publisher, tmp_path: Path) -> None:
-    """A damaged file is fetched again without conditional headers."""
-    source = source_of(publisher, tmp_path)
-    await update(source)
-    name = source.state().file
-    assert name is not None
-    (source.file.path / name).write_text("garbage")
-    assert source.load().problem == "line 1: expected an address range such as 192.0.2.0/24"
-    assert source.load() == (None, None, None)
-    assert source.inspect(NOW).word == "missing"
-    assert source.is_due(NOW)
-    assert await update(source)
-    assert "If-None-Match" not in publisher.requests[-1]
-    assert size_of(source) == 10
 
 
 async def test_two_updates_at_once(publisher: Publisher, tmp_path: Path) -> None:
