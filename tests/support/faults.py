@@ -14,6 +14,7 @@ from oktawatch.systemlog.client import LogClient
 TOKEN = "00invented-token-of-nobody"
 QUERY = "/api/v1/logs?since=2026-11-24T08%3A00%3A00.000Z&limit=1000&sortOrder=ASCENDING"
 DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
+EVENT = b'{"uuid":"u1","published":"2026-11-24T07:59:59.000Z"}'
 
 Writer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
