@@ -32,16 +32,10 @@ from hypothesis.stateful import (
 )
 
 from oktawatch.model.rejected_share import RejectedShare
-from tests.support.simulation.world import (
-    AFTER,
-    RECEIVERS,
-    STOP_WITHIN_S,
-    TROUBLES,
-    Receiver,
-    Storage,
-    World,
-    make_template,
-)
+from tests.support.simulation.okta_client import TROUBLES
+from tests.support.simulation.receiver import Receiver
+from tests.support.simulation.storage import Storage
+from tests.support.simulation.world import AFTER, RECEIVERS, STOP_WITHIN_S, World, make_template
 
 SEEDS = int(os.environ.get("OKTAWATCH_SIMULATION_SEEDS", "5"))
 _BLOCK = 50

@@ -9,11 +9,9 @@ import logging
 import random
 import shutil
 import signal
-import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from unittest import mock
 
 import structlog
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
 
 from oktawatch import config, logs
 from oktawatch.config.errors import ConfigError
@@ -30,29 +27,20 @@ from oktawatch.config.settings import Settings
 from oktawatch.engine.backfill import Backfiller
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.engine.pipeline import Watch
-from oktawatch.notify.channel import DeliveryError
-from oktawatch.notify.message import Message
 from oktawatch.service import app, daemon, jobs, schedule
 from oktawatch.service import database as service_database
 from oktawatch.service.app import Application
 from oktawatch.store.database import Database
 from oktawatch.store.errors import StoreError
 from oktawatch.systemlog import client, transport
-from oktawatch.systemlog.errors import (
-    BrokenTransferError,
-    PermissionMissingError,
-    RateLimitedError,
-    RequestRefusedError,
-    SystemLogError,
-    TimedOutError,
-    TokenRefusedError,
-    UnavailableError,
-)
-from oktawatch.systemlog.page import Page
+from oktawatch.systemlog.errors import SystemLogError
 from oktawatch.systemlog.priority import PagesAt, Priority
 from tests.support.databases import create_schema
-from tests.support.simulation.okta import URL, OktaModel, Refusal
-from tests.support.simulation.virtual_loop import LockedError, VirtualClocks, VirtualLoop, VirtualThread
+from tests.support.simulation.okta import URL, OktaModel
+from tests.support.simulation.okta_client import Client
+from tests.support.simulation.receiver import Receiver
+from tests.support.simulation.storage import Storage
+from tests.support.simulation.virtual_loop import VirtualClocks, VirtualLoop, VirtualThread
 
 ORG = "acme"
 AFTER = timedelta(minutes=5)
@@ -82,152 +70,6 @@ token = "00invented"
     f'[[notifiers]]\nname = "{name}"\ntype = "log"\nmin_severity = "INFO"\nmax_per_minute = 30\n'
     for name in RECEIVERS
 )
-_ERRORS: dict[str, Callable[[], SystemLogError]] = {
-    "token refused": lambda: TokenRefusedError("refused", status=401),
-    "permission missing": lambda: PermissionMissingError("missing", status=403),
-    "rate limited": lambda: RateLimitedError("again and again", status=429),
-    "unavailable": lambda: UnavailableError("down", status=503),
-    "unreachable": lambda: UnavailableError("no route"),
-    "broken transfer": lambda: BrokenTransferError("cut short"),
-}
-TROUBLES = (*_ERRORS, "times out", "repeats", "links to itself", "no links")
-"""The failures that the simulated Okta can have."""
-
-
-class Client:
-    """Replaces `LogClient`: sends requests to the model, and parses its answers in the same way."""
-
-    def __init__(self, okta: OktaModel) -> None:
-        self._okta = okta
-
-    async def page(self, query: str, priority: Priority = Priority.POLL) -> Page:
-        """Return the page for a query."""
-        await asyncio.sleep(0.2)
-        trouble = self._okta.trouble
-        if trouble == "times out":
-            await asyncio.sleep(45)
-            raise TimedOutError("no answer")
-        if trouble in _ERRORS:
-            error = _ERRORS[trouble]()
-            raise error
-        try:
-            answer = self._okta.answer(query)
-        except Refusal as refusal:
-            raise RequestRefusedError("refused", status=refusal.status, date=refusal.date) from None
-        try:
-            return Page.read(answer.body, query=query, url=URL, links=answer.links, date=answer.date)
-        except ValueError as error:
-            raise BrokenTransferError(str(error)) from error
-
-
-@dataclass
-class Receiver:
-    """A channel that records the messages it accepts."""
-
-    now: Callable[[], datetime]
-    rng: random.Random
-    mode: str = "takes"
-    accepting_since: datetime = field(init=False)
-    taken: list[tuple[datetime, Message]] = field(default_factory=list)
-    covered: Counter[str] = field(default_factory=Counter)
-    kills: int = 0
-    """How often the daemon has been killed so far."""
-
-    MODES = ("takes", "refuses", "fails one in four", "hangs", "takes, and doesn't say so", "raises", "asks for a delay")  # fmt: skip
-
-    def __post_init__(self) -> None:
-        """Start in the mode ``takes``."""
-        self.accepting_since = self.now()
-
-    def become(self, mode: str) -> None:
-        """Change the mode."""
-        if mode == "takes" and self.mode != "takes":
-            self.accepting_since = self.now()
-        self.mode = mode
-
-    @property
-    def alerted_at(self) -> datetime | None:
-        """The time of the last accepted message about alerts."""
-        return next((at for at, one in reversed(self.taken) if not one.type.startswith("silence.")), None)
-
-    @property
-    def active_alarms(self) -> set[tuple[str, str]]:
-        """The subjects of the received alarms that have not ended."""
-        raised: Counter[tuple[str, str]] = Counter()
-        for message in {message.id: message for _, message in self.taken}.values():
-            if message.type.startswith("silence."):
-                # Count them, because a retried alarm can arrive after the message about its end.
-                change = 1 if message.type == "silence.raised" else -1
-                for subject in message.body["silence"]["about"]:
-                    raised[subject["what"], subject["name"]] += change
-        return {subject for subject, count in raised.items() if count > 0}
-
-    async def send(self, message: Message) -> None:
-        """Accept or refuse a message, according to the mode."""
-        kills = self.kills
-        await asyncio.sleep(0.05)
-        mode = self.mode
-        if kills != self.kills:
-            await asyncio.Event().wait()  # the sender is dead
-        if mode == "hangs":
-            await asyncio.Event().wait()
-        if mode == "refuses" or (mode == "fails one in four" and self.rng.random() < 0.25):
-            raise DeliveryError("no")
-        if mode == "asks for a delay":
-            raise DeliveryError("not now", retry_after=timedelta(seconds=self.rng.randrange(1, 240)))
-        if mode == "raises":
-            raise ValueError("a bug in the channel")
-        self.taken.append((self.now(), message))
-        self.covered[f"message {message.type}"] += 1
-        if mode == "takes, and doesn't say so":
-            await asyncio.Event().wait()
-
-    async def close(self) -> None:
-        """Do nothing: there is no connection."""
-
-
-class Storage:
-    """The database file and its current failure."""
-
-    MODES = ("well", "locked", "disk full", "disk fails", "slow")
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.mode = "well"
-        self.fails_in: int | None = None
-        """The number of statements until one fails, or None."""
-        self.thread: VirtualThread | None = None
-
-    def slow_s(self) -> float:
-        """Return the duration of a call."""
-        return 1.0 if self.mode == "slow" else 0.0
-
-    def before_statement(self, statement: str, thread: VirtualThread) -> None:
-        """Raise SQLite's error for the current failure, if there is one."""
-        if self.mode == "locked" and statement == "BEGIN IMMEDIATE":
-            if thread.last_try:
-                raise _sqlite_error(statement, "database is locked", sqlite3.SQLITE_ERROR)
-            raise LockedError
-        if self.mode == "disk fails" and not statement.startswith("SELECT"):
-            raise _sqlite_error(statement, "disk I/O error", sqlite3.SQLITE_IOERR)
-        if self.mode == "disk full" and statement.startswith(("INSERT", "WITH")):
-            raise _sqlite_error(statement, "database or disk is full", sqlite3.SQLITE_FULL)
-        if self.fails_in is not None:
-            self.fails_in -= 1
-            if self.fails_in < 0:
-                self.fails_in = None
-                raise _sqlite_error(statement, "disk I/O error", sqlite3.SQLITE_IOERR)
-
-    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a query on the file, independently of the program."""
-        with closing(sqlite3.connect(self.file)) as connection:
-            return connection.execute(query, values).fetchall()
-
-
-def _sqlite_error(statement: str, text: str, code: int) -> OperationalError:
-    error = sqlite3.OperationalError(text)
-    error.sqlite_errorcode = code
-    return OperationalError(statement, None, error)
 
 
 class World:
