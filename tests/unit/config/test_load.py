@@ -254,3 +254,10 @@ def test_a_wrong_sdk_variable_is_named(
 def test_with_a_file_the_sdks_variables_are_ignored(load: Load) -> None:
     """If there is a configuration file, the SDK's variables add no org."""
     assert [org.name for org in load(**SDK).orgs] == ["acme"]
+
+
+def test_a_file_with_windows_line_ends_is_read(tmp_path: Path) -> None:
+    """A byte order mark and Windows line ends are accepted."""
+    text = '\ufeff[[orgs]]\r\nurl = "https://acme.okta.com"\r\ntoken = "00t"\r\n'
+    (tmp_path / "oktawatch.toml").write_bytes(text.encode())
+    assert config.load(environ={}, cwd=tmp_path).orgs[0].name == "acme.okta.com"
