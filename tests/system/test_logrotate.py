@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from oktawatch.notify.file import FileChannel, FileSettings
+from tests.support.messages import due
 from tests.support.outbox import COMPOSER
 from tests.unit.formats.alerts import ALERT
-from tests.unit.notify.test_message import due
 
 PAGE = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text("utf-8")
 

@@ -18,9 +18,9 @@ from oktawatch.systemlog.tls import load_ca_file
 from tests.support.certificates import PrivateCa
 from tests.support.http import Answer, listening
 from tests.support.mail import Mailbox, mailbox, text_of
+from tests.support.messages import due
 from tests.support.outbox import COMPOSER
 from tests.support.waiting import eventually
-from tests.unit.notify.test_message import due
 
 HOSTILE = "<!channel> @everyone [Sign in](https://evil.example.org) <img src=x>\r\nBcc: eve@example.org"
 

@@ -11,8 +11,8 @@ from oktawatch.config import NotifierSettings
 from oktawatch.model.notification import NotificationKind
 from oktawatch.notify.apprise import AppriseChannel
 from tests.support.http import Answer, HttpReceiver, listening
+from tests.support.messages import ACTION, due
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_message import ACTION, due
 
 URL = "pagerduty://INVENTEDKEY@INVENTEDTOKEN"
 

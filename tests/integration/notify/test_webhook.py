@@ -19,8 +19,8 @@ from oktawatch.notify.message import Message
 from oktawatch.notify.webhook import WebhookChannel, parse_retry_after
 from tests.support.databases import NOW
 from tests.support.http import Answer, HttpReceiver, listening
+from tests.support.messages import ALERT, due
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_message import ALERT, due
 
 MESSAGE = COMPOSER.compose(due())
 

@@ -11,9 +11,9 @@ from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.severity import Severity
 from oktawatch.notify.message import Message
 from tests.support.databases import NOW
+from tests.support.hostile_text import hostile
+from tests.support.messages import Tags, forms
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_message import Tags, forms
-from tests.unit.notify.test_text import hostile
 
 SINCE, UNTIL = "2026-11-02T09:45:30.000Z", "2026-11-02T12:00:00.000Z"
 REFUSED = {"since": SINCE, "error": "Okta refuses the token"}

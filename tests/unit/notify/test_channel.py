@@ -15,9 +15,9 @@ from oktawatch.notify.channel import Way
 from oktawatch.service.app import Application
 from oktawatch.service.check import Verdict, check
 from tests.support.http import listening
+from tests.support.messages import due
 from tests.support.outbox import COMPOSER
 from tests.support.packages import install
-from tests.unit.notify.test_message import due
 
 PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-8")
 PAGER = re.search(r"^```python\n(# acme_pager\.py\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -22,8 +22,8 @@ from oktawatch.notify.message import Message
 from oktawatch.notify.webhook import WebhookChannel
 from tests.support.databases import NOW
 from tests.support.http import Received, listening
+from tests.support.messages import ALERT, SUCCEEDED, due
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_message import ALERT, SUCCEEDED, due
 
 PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text("utf-8")
 SECRET = "f3b1c0"

@@ -1,7 +1,6 @@
 """A message contains what the person on call needs, and strangers' text in it is harmless."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -9,53 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from oktawatch.model.notification import DueNotification, EventReference, NotificationKind
-from oktawatch.model.severity import Severity
+from oktawatch.model.notification import DueNotification, NotificationKind
 from oktawatch.model.sighting import Novelty
 from oktawatch.notify.composer import Composer
-from oktawatch.notify.message import Message
 from oktawatch.notify.rule_text import RuleText
 from tests.support.databases import NOW
+from tests.support.hostile_text import hostile
+from tests.support.messages import ACTION, ALERT, Tags, due, forms
 from tests.support.outbox import COMPOSER
-from tests.unit.notify.test_text import hostile
-
-ALERT: dict[str, Any] = {
-    "id": 17, "org": "acme", "rule_id": "Okta.Anonymizing.VPN.Login", "severity": "MEDIUM", "status": "open",
-    "title": "Nora Vale <nora@example.com> tried to sign in from an anonymizing proxy - IP=203.0.113.7",
-    "actor_id": "00u1", "actor_alternate_id": "nora@example.com", "actor_display_name": "Nora Vale",
-    "client_ip": "203.0.113.7", "country": "Norway", "city": "Oslo", "as_number": 64500, "as_org": "Example Net",
-    "isp": None, "domain": None, "outcome_result": "FAILURE", "outcome_reason": "INVALID_CREDENTIALS",
-    "successes": 0, "failures": 3, "succeeded_at": None, "risen": False, "event_count": 3, "first_event_at": "2026-11-02T12:00:00.000Z", "last_event_at": "2026-11-02T12:05:30.000Z",
-    "context": {
-        "event_type": "user.session.start",
-        "client": {"userAgent": {"rawUserAgent": "ExampleBrowser/1.0 (Windows)", "os": "Windows 10", "browser": "CHROME"}},
-        "security_context": {"isProxy": True, "ipDetails": {"ipServiceCategories": [{"type": "VPN", "operator": "EXAMPLE_VPN"}]}},
-        "debug_context": {"debugData": {"risk": "{reasons=Anomalous Location, level=HIGH}", "behaviors": "{New Device=POSITIVE}"}},
-    },
-}  # fmt: skip
-
-
-def due(kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> DueNotification:
-    """Return the notification of an alert."""
-    return DueNotification(
-        id="00000000-0000-5000-8000-000000000001",
-        notifier="soc",
-        kind=kind,
-        severity=Severity.MEDIUM,
-        attempts=0,
-        created_at=NOW,
-        alert=ALERT | changes,
-        event=EventReference("00000000-0000-4000-8000-000000000001", NOW),
-    )
-
-
-def forms(message: Message) -> tuple[str, str, str]:
-    """Return the message as plain text, Markdown and HTML, with its heading."""
-    return (
-        f"{message.heading}\n{message.plain()}",
-        f"{message.heading}\n{message.markdown()}",
-        f"<h1>{message.heading}</h1>\n{message.html()}",
-    )
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
@@ -113,21 +73,6 @@ def test_a_message_explains_the_severity(first: str | None, severity: str, *, ri
     context |= {"match_severity": first} if first else {}
     message = COMPOSER.compose(due(severity=severity, risen=risen, context=context))
     assert [line.text for line in message.lines if line.label == "Severity"] == [text]
-
-
-@pytest.mark.parametrize(("severity", "raised"), [("LOW", True), ("HIGH", False)])
-def test_a_heading_mentions_a_raise_without_a_success(severity: str, *, raised: bool) -> None:
-    """A success does not raise a severity below MEDIUM, so the heading mentions that another event raised it."""
-    message = COMPOSER.compose(
-        due(
-            kind=NotificationKind.RAISED,
-            severity=severity,
-            risen=True,
-            successes=1,
-            succeeded_at=ALERT["last_event_at"],
-        )
-    )
-    assert message.heading.endswith(f", raised to {severity}") is raised
 
 
 def test_an_alert_without_reasons_has_no_line_about_its_severity() -> None:
@@ -196,94 +141,6 @@ def test_a_row_without_content_is_an_error() -> None:
         COMPOSER.compose(structs.replace(due(NotificationKind.SILENCE), alert=None, event=None))
 
 
-def test_a_raised_severity_is_in_the_heading() -> None:
-    """The heading says why the receiver gets the same alert again."""
-    message = COMPOSER.compose(due(NotificationKind.RAISED, severity="HIGH"))
-
-    assert message.heading == (
-        "[HIGH] nora@example.com tried to sign in through ExampleVPN, Oslo (acme), raised to HIGH"
-    )
-    assert (message.type, message.severity) == ("alert.raised", Severity.HIGH)
-
-
-SUCCEEDED: dict[str, Any] = {
-    "successes": 1, "event_count": 4, "risen": True, "severity": "HIGH", "succeeded_at": "2026-11-02T12:05:30.000Z",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", [NotificationKind.OPENED, NotificationKind.RAISED])
-def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None:
-    """The heading mentions a success after failures, whether or not the alert was sent before."""
-    message = COMPOSER.compose(structs.replace(due(kind, **SUCCEEDED), failures_before=3))
-
-    assert (
-        message.heading == "[HIGH] nora@example.com got in after 3 failures through ExampleVPN, Oslo (acme)"
-    )
-    assert "Outcome: 3 failures, then a success at 12:05:30 UTC (the first: INVALID_CREDENTIALS)" in (
-        message.plain().splitlines()
-    )
-
-
-def test_failures_after_the_success_are_counted_separately() -> None:
-    """The heading counts the failures before the success, and the outcome all failures."""
-    message = COMPOSER.compose(structs.replace(due(**SUCCEEDED), failures_before=1))
-
-    assert "got in after 1 failure through" in message.heading
-    assert "1 failure, then a success at 12:05:30 UTC; in all 1 success and 3 failures" in message.plain()
-
-
-def test_a_success_before_all_failures_is_not_after_them() -> None:
-    """A success that arrives late can precede all failures of a risen alert. The message claims no other order."""
-    alert = due(NotificationKind.CLOSED, **SUCCEEDED | {"successes": 2, "event_count": 5})
-    message = COMPOSER.compose(structs.replace(alert, failures_before=0))
-
-    assert "nora@example.com signed in through ExampleVPN" in message.heading
-    assert "Outcome: 2 successes, 3 failures (the first: INVALID_CREDENTIALS)" in message.plain()
-
-
-@pytest.mark.parametrize(
-    ("changes", "heading"),
-    [
-        ({"successes": 1, "failures": 0}, "nora@example.com signed in through ExampleVPN, Oslo (acme)"),
-        ({"city": None}, "nora@example.com tried to sign in through ExampleVPN, Norway (acme)"),
-        (
-            {"city": None, "country": None, "context": {"event_type": "user.session.start", "security_context": {"isProxy": True}}},
-            "nora@example.com tried to sign in through an anonymizing proxy, 203.0.113.7 (acme)",
-        ),
-        (
-            {"context": {"event_type": "user.session.start", "debug_context": {"debugData": {"associatedProxies": ["LUMINATI"]}}}},
-            "nora@example.com tried to sign in through Luminati, Oslo (acme)",
-        ),
-        ({"actor_alternate_id": None}, "Nora Vale tried to sign in through ExampleVPN, Oslo (acme)"),
-        ({"rule_id": "Gone.Rule"}, "nora@example.com: Gone.Rule, Oslo (acme)"),
-        (
-            SUCCEEDED | {"rule_id": "Gone.Rule"},
-            "nora@example.com got in after 3 failures: Gone.Rule, Oslo (acme)",
-        ),
-    ],
-)  # fmt: skip
-def test_headings_differ_for_different_people_places_and_outcomes(
-    changes: dict[str, Any], heading: str
-) -> None:
-    """Headings differ for different people, places and outcomes."""
-    composed = COMPOSER.compose(due(**changes)).heading
-
-    assert composed.partition("] ")[2] == heading
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"successes": 2, "failures": 0, "event_count": 2, "outcome_reason": None}, "2 successes"),
-        ({"successes": 1, "failures": 1, "event_count": 3, "outcome_reason": None}, "1 success, 1 failure, 1 other event"),
-        ({"successes": 0, "failures": 0, "outcome_result": "CHALLENGE", "outcome_reason": None}, "CHALLENGE"),
-    ],
-)  # fmt: skip
-def test_outcomes(changes: dict[str, Any], text: str) -> None:
-    """The outcome counts successes, then failures. Without either, it is Okta's own outcome."""
-    assert [line.text for line in COMPOSER.compose(due(**changes)).lines if line.label == "Outcome"] == [text]
-
-
 def test_new_attributes_are_shown_if_they_are_known() -> None:
     """A message names new places and devices, and other people at the address."""
     new, nothing, first = (
@@ -309,9 +166,6 @@ def test_a_device_is_new_if_okta_says_so() -> None:
     message = COMPOSER.compose(structs.replace(due(), novelty=novelty))
     assert "New for this person: country, device\n" in message.plain()
     assert message.body["alert"]["new"] == ["country", "device"]
-
-
-ACTION = {"by": "eva", "disposition": "benign", "note": "travelling <!channel>", "at": "2026-11-02T13:00:00.000Z"}  # fmt: skip
 
 
 def test_a_decision_is_shown_with_its_author() -> None:
@@ -363,18 +217,6 @@ def test_tunnels(tunnels: Any, rendered: str | None) -> None:
 
     found = [line.text for line in message.lines if line.label == "Anonymizer"]
     assert found == ([rendered.replace("(ˍ)", "_")] if rendered else [])
-
-
-class Tags(HTMLParser):
-    """Collects the tags of an HTML text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[tuple[str, list[tuple[str, str | None]]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Record a tag."""
-        self.seen.append((tag, attrs))
 
 
 TEXTS = ("title", "actor_display_name", "actor_alternate_id", "client_ip", "country", "city", "as_org", "outcome_result", "outcome_reason")  # fmt: skip
