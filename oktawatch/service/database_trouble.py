@@ -26,7 +26,8 @@ class DatabaseTrouble:
         self._failure_log = FailureLog("database")
         self._lost = lost
         self._clock = clock
-        self._worked_at = self._failed_at = clock()
+        self._worked_at = self.failed_at = clock()
+        """The `moment` of the last failure, or of the start."""
         self._refused: dict[str, float] = {}
         """The jobs whose last write was refused, in this process or an earlier one, and the time by ``clock``."""
         self.error = ""
@@ -65,7 +66,7 @@ class DatabaseTrouble:
         """
         self._failure_log.failed("database", error)
         self.error = str(error)
-        self._failed_at = self._clock()
+        self.failed_at = self._clock()
         if job is not None and isinstance(error, WriteFailedError):
             self._refused[job] = self._clock()
         if isinstance(error, UnusableDatabaseError) and self.fatal is None:
@@ -86,7 +87,7 @@ class DatabaseTrouble:
         ``began`` is the `moment` before the write, by default now. A write that began before the last failure is ignored.
         """
         now = self._clock()
-        if began is not None and began < self._failed_at:
+        if began is not None and began < self.failed_at:
             return
         self._refused = {
             other: at for other, at in self._refused.items() if other != job and now - at < _REMEMBERED_S

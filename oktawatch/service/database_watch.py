@@ -4,8 +4,8 @@ All other alarms are rows of the outbox. If the database can't be written, becau
 down or silent, or another program holds a lock, the outbox can't be used. So this alarm is sent to the notifiers
 directly: once when no write has succeeded for `silence.after`, and once when writing works again.
 
-Meanwhile, no alarm about a silent org can be raised. So this alarm ends only after a silence check has completed:
-otherwise an org could be silent with no active alarm.
+Meanwhile, no alarm about a silent org can be raised. So this alarm ends only after a silence check has completed
+since the last failure: otherwise an org could be silent with no active alarm.
 
 The alarm and the notifiers that have received it are also stored in a file (`service/alarm_file.py`). The next daemon
 doesn't repeat the alarm, and sends its end to the same notifiers once the database works. If the process dies after
@@ -13,6 +13,7 @@ sending a message, the repeated message has the same id.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -89,8 +90,8 @@ class DatabaseWatch:
         """Whether the alarm has ended."""
         self._informed: set[str] = set()
         """Notifiers that received the current message, or refused it for good."""
-        self._silence_checked = False
-        """Whether the database worked at the latest silence check since the alarm was raised."""
+        self._silence_checked_at = -math.inf
+        """When the latest silence check completed while the database worked, as a `DatabaseTrouble.moment`."""
         if self._alarm is not None:
             trouble.expect_writes({_PROBE, *self._alarm.refused})
 
@@ -105,8 +106,9 @@ class DatabaseWatch:
         await self.send_alarms()
 
     def silence_checked(self) -> None:
-        """Record that a silence check has completed, so that the alarm may end if the database works."""
-        self._silence_checked = self.trouble.works
+        """Record that a silence check has completed, so that the alarm may end unless the database fails again."""
+        if self.trouble.works:
+            self._silence_checked_at = self.trouble.moment()
 
     async def send_alarms(self) -> None:
         """Raise or end the alarm, and send the current message to the notifiers that have not received it."""
@@ -114,7 +116,7 @@ class DatabaseWatch:
         if self._alarm is None or self._over:
             if duration > self.after:
                 self._raise(duration)
-        elif self.trouble.works and self._silence_checked:
+        elif self.trouble.works and self._silence_checked_at > self.trouble.failed_at:
             self._end(self._alarm)
         elif duration > self.after and self._message is None:
             self._continue(self._alarm)
@@ -195,7 +197,7 @@ class DatabaseWatch:
 
     def _raise(self, duration: timedelta) -> None:
         alarm = DatabaseAlarm(id=uuid4(), since=self._now() - duration, error=self.trouble.error)
-        self._alarm, self._over, self._silence_checked = alarm, False, False
+        self._alarm, self._over = alarm, False
         self._informed = set()
         self._compose(alarm.id, AlarmState.RAISED, alarm, error=alarm.error)
         _log.error("database_alarm_raised", since=alarm.since, error=alarm.error)

@@ -152,6 +152,25 @@ async def test_the_end_waits_for_a_silence_check(world: World) -> None:
     assert soc.types == ["silence.raised", "silence.over"]
 
 
+@pytest.mark.parametrize("rounds", [0, 4])
+async def test_the_end_waits_for_a_silence_check_after_the_last_failure(world: World, rounds: int) -> None:
+    """A silence check doesn't count if the database fails again before the alarm has ended."""
+    (soc,) = world.receivers
+    await world.live(20, FULL)
+    world.trouble.wrote()
+    world.watch.silence_checked()
+    world.checking = False
+    world.seconds += 10
+    world.trouble.failed(FULL)
+    await world.live(rounds / 2, FULL)
+    world.trouble.wrote()
+    await world.live(20)
+    assert soc.types == ["silence.raised"]
+    world.checking = True
+    await world.live(1)
+    assert soc.types == ["silence.raised", "silence.over"]
+
+
 async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
     """A short failure, such as a backup's lock, raises no alarm."""
     for _ in range(5):
