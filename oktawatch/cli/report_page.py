@@ -158,7 +158,7 @@ def _print_successes(summary: "Summary") -> None:
 
 
 def _print_rules(summary: "Summary") -> None:
-    print_heading("Rules, by the verdicts about their alerts")
+    print_heading("Rules, with the verdicts about their alerts")
     columns = (
         Column(heading="RULE", min_width=16),
         Column(heading="ALERTS", right=True),

@@ -31,7 +31,7 @@ def summarize(orgs: "Iterable[tuple[str, PageResult, str | None]]") -> dict[str,
 
 
 def print_summary(summary: dict[str, Any]) -> None:
-    """Print the result of `summarize` as a table: a row per org, and a total of several."""
+    """Print the result of `summarize` as a table: a row per org, and a total if there are several."""
     rows = summary["orgs"]
     if len(rows) > 1:
         rows = [*rows, {"org": "total", **summary}]

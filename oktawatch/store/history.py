@@ -187,7 +187,7 @@ class StoredHistory:
         return self._seen_by_scan(column, queries, filled, values)
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:
-        """Return, for each query, what is known about the person at the query's time."""
+        """Return the `Past` of each query's person, in the order of the queries."""
         return read_pasts(self._connection, self._org, queries)
 
     def began(self, event_types: Sequence[str]) -> str | None:

@@ -1,6 +1,6 @@
 """Read what is known about people when they sign in through an anonymizer: failures, familiar days and verdicts.
 
-The number of statements does not depend on the number of events on the page. Each statement uses an index. Only the
+Three statements read everything for a page, and each uses an index. Only the
 latest failures and days are read, because an attacker can cause any number of a person's failures.
 """
 
@@ -101,7 +101,7 @@ _MOST_VALUES = 5_000  # in one IN; SQLite allows 32,766 parameters
 
 
 def read_pasts(connection: Connection, org: str, queries: Sequence[PastQuery]) -> list[Past]:
-    """Return, for each query, what is known about the person at the query's time."""
+    """Return the `Past` of each query's person, in the order of the queries."""
     if not queries:
         return []
     sql = _SQL[connection.dialect.name]
@@ -132,7 +132,7 @@ def _lists(connection: Connection, sql: str, org: str, asked: Sequence[Any]) -> 
 
 
 def _verdicts(connection: Connection, org: str, queries: Sequence[PastQuery]) -> dict[str, list[Verdict]]:
-    """Return the verdicts on each person's alerts since `VERDICT_WINDOW` before the earliest query, by actor id."""
+    """Return the verdicts of alerts closed since `VERDICT_WINDOW` before the earliest query, by actor id."""
     since = from_text(shifted(min(query.published for query in queries), -VERDICT_WINDOW))
     found: dict[str, list[Verdict]] = {}
     everyone = sorted({query.actor_id for query in queries})

@@ -48,7 +48,7 @@ class SeverityName(TypeDecorator[Severity]):
 
 
 class Document(TypeDecorator[Any]):
-    """A JSON value: ``jsonb``, or JSON text for ``json_extract``."""
+    """A JSON value: ``jsonb`` on Postgres, JSON text on SQLite."""
 
     impl = JSON
     cache_ok = True
@@ -62,7 +62,7 @@ class Document(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB())
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
-        """Return the type of the other side of an operator, such as text for an index into the document."""
+        """Return the type of the other side of an operator, such as text for a key of the document."""
         return JSON().coerce_compared_value(op, value)
 
 

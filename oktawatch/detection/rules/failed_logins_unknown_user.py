@@ -19,8 +19,8 @@ class FailedLoginsUnknownUser(CountInWindow):
     name: ClassVar[str] = "Failed Logins from Unknown or Invalid User"
     description: ClassVar[str] = (
         "More than 15 sign-ins with one login from one address failed verification within a few minutes, which "
-        "suggests guessing. Logins that may be passwords are redacted, so failures of unknown users are counted "
-        "by address."
+        "suggests guessing. Logins that may be passwords are redacted, so their failures are counted together "
+        "for each address."
     )
     runbook: ClassVar[str] = (
         "Block the address. Check whether the same address signed in successfully, and whether the login exists."
@@ -47,5 +47,5 @@ class FailedLoginsUnknownUser(CountInWindow):
         return (login.lower() if login else None, row.client_ip)
 
     def title(self, event: Event) -> str:
-        """Return the number of failures, the login and the address."""
+        """Return the threshold, the login and the address."""
         return f"{self.at_least} or more failed logins as {event.actor_alternate_id} from {event.client_ip}"

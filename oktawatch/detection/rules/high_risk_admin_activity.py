@@ -34,8 +34,8 @@ class HighRiskAdminActivity(PairInWindow):
     id: ClassVar[str] = "Okta.High.Risk.Admin.Activity"
     name: ClassVar[str] = "High-Risk Admin Activity"
     description: ClassVar[str] = (
-        "A session was allowed although Okta rated its risk HIGH, and within an hour it was used for an "
-        "administrator's operation, such as granting a role, creating an API token, opening the admin console or "
+        "A session was allowed although Okta rated its risk HIGH. Within an hour before or after, it was used for "
+        "an administrator's operation, such as granting a role, creating an API token, opening the admin console or "
         "impersonating a user."
     )
     runbook: ClassVar[str] = (
