@@ -207,7 +207,7 @@ def _show_alerts(status: "OrgStatus", *, all_rules: bool) -> None:
         "\n✗ counts failures, ✓ successes of one user at one address within 6 hours."
         "\nINFO is Apple's iCloud Private Relay, recorded without a notification. A VPN is"
         "\nMEDIUM, Tor and residential proxies are HIGH. Failures before a success raise"
-        "\nthe severity by one level, and so do a new device and place."
+        "\nthe severity by one level, as does a success from a new device and place."
     )
 
 

@@ -109,7 +109,8 @@ def _print(explanation: "Explanation", *, every_rule: bool) -> None:
         for line in _lines(verdict, marks):
             print_text(line, indent=_INDENT)
     if hidden := len(explanation.verdicts) - len(shown):
-        note(f"{hidden} rules that are off are left out: --all-rules shows them")
+        rules = "1 disabled rule is" if hidden == 1 else f"{hidden} disabled rules are"
+        note(f"{rules} not shown: --all-rules shows them")
 
 
 def _marks(stream: TextIO) -> tuple[str, str]:

@@ -111,7 +111,7 @@ def ignore_page(_result: PageResult) -> None:
 
 
 Advance = Callable[[PageTransaction, PageResult], None]
-"""Moves the reader's cursor within the page's transaction, or raises CursorMovedError to roll the page back."""
+"""Called last in a page's transaction: moves the reader's cursor, or counts late events. CursorMovedError rolls the page back."""
 
 
 def commit_page(

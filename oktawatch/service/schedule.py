@@ -5,8 +5,8 @@ real-time clock. So each job's due time is kept by the monotonic clock (`_Interv
 clocks every second. When they diverge, it logs ``clock_jumped`` and reschedules all jobs by their monotonic due
 times. A job that was due several times in between runs once.
 
-This module keeps the tasks of running jobs, because APScheduler's own shutdown would cancel a job within a page, log
-a traceback, and not wait for a transaction to be committed.
+This module keeps the tasks of running jobs, because APScheduler's own shutdown would log a traceback for each
+cancelled job, and not wait for its transaction to end.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Schedule:
         self._clock_watch = asyncio.create_task(self._watch_clock())
 
     async def stop(self, time_limit: timedelta) -> None:
-        """Stop starting jobs, cancel the running jobs and wait for their end, at most ``time_limit``."""
+        """Start no more jobs, cancel the running ones and wait for their end, at most ``time_limit``."""
         self._scheduler.pause()
         if self._clock_watch is not None:
             self._clock_watch.cancel()

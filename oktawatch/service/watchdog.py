@@ -12,7 +12,7 @@ from datetime import timedelta
 LONGEST_SILENCE = timedelta(minutes=10)
 """The next round of an org must end within this time, unless its delay is long."""
 LONGEST_ROUND = timedelta(minutes=9)
-"""The longest duration of a round after its delay: its hard deadline, and time for the work before and after that."""
+"""The longest duration of a round after its delay: the hard deadline of its poll, and time for the work around it."""
 
 
 class Watchdog:
