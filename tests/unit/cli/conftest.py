@@ -10,6 +10,7 @@ import structlog
 
 from oktawatch.cli.main import main
 from oktawatch.config import sources
+from oktawatch.engine import people
 
 CONFIGURATION = """\
 [rules."Okta.Anonymizing.VPN.Login"]
@@ -37,9 +38,13 @@ class Done(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in a folder with oktawatch.toml, without this machine's configuration; reset logging afterwards."""
+    """Work in a folder with oktawatch.toml, without this machine's configuration; reset logging afterwards.
+
+    Searches for sign-ins have a minute, because a loaded machine can find less in 0.2 s.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources, "SYSTEM_FILE", tmp_path / "etc" / "oktawatch.toml")
+    monkeypatch.setattr(people, "PATIENCE_S", 60.0)
     monkeypatch.delenv("OKTAWATCH_CONFIG", raising=False)
     (tmp_path / "oktawatch.toml").write_text(CONFIGURATION, "utf-8")
     yield tmp_path
