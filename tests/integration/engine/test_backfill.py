@@ -19,8 +19,8 @@ from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor
 from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page
-from tests.integration.engine.test_poll import parameters
 from tests.support.databases import NOW, ORG, rows
+from tests.support.polling import parameters
 from tests.support.streams import Script, event, page
 
 SINCE, UNTIL = NOW - timedelta(days=7), NOW
