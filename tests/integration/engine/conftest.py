@@ -7,6 +7,7 @@ import pytest
 from oktawatch.engine.database import DatabaseExecutor
 from oktawatch.store.orgs import register_orgs
 from tests.support.databases import NOW, ORG, create_schema
+from tests.support.outbox import Clock
 from tests.support.places import Place
 
 
@@ -18,3 +19,9 @@ async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     await executor.run(register_orgs, [ORG], now=NOW)
     yield executor
     executor.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that the test controls."""
+    return Clock()
