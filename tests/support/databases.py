@@ -38,6 +38,10 @@ VIEWS = {view.name: view for view in (HISTORY, SIGNALS)}
 """The tables and views that users query with SQL."""
 
 
+class DiedError(Exception):
+    """The process died before the page was committed."""
+
+
 def create_schema(database: Database) -> None:
     """Create the current schema if it is missing."""
     file = database.file
