@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -17,10 +17,11 @@ from oktawatch.engine.pipeline import Watch, commit_page
 from oktawatch.model.anonymizer_kind import AnonymizerKind
 from oktawatch.model.event import Event
 from oktawatch.store.database import Database
-from oktawatch.store.pruning import Expiry, prune_counted_sign_ins, prune_events, prune_sightings
+from oktawatch.store.pruning import prune_counted_sign_ins, prune_events, prune_sightings
 from oktawatch.store.schema import downgrade, upgrade
-from tests.support.databases import NOW, ORG, empty, open_database, rows
+from tests.support.databases import NOW, ORG, DiedError, empty, open_database, rows
 from tests.support.places import Kind, place_of
+from tests.support.pruning import expiry
 from tests.support.streams import event, page
 
 DAY = timedelta(days=1)
@@ -35,10 +36,6 @@ def database(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
         yield made
 
 
-class KilledError(Exception):
-    """Ends a page's transaction at its last statement."""
-
-
 def read(
     database: Database, events: Sequence[Event], rules: RuleSet = DEFAULT, *, killed: bool = False
 ) -> None:
@@ -46,21 +43,12 @@ def read(
 
     def advance(*_: object) -> None:
         if killed:
-            raise KilledError
+            raise DiedError
 
-    with suppress(KilledError):
+    with suppress(DiedError):
         commit_page(
             database, Watch(org=ORG, rules=rules), page(events), notify=False, advance=advance, now=NOW
         )
-
-
-def expiry(*, events: datetime, served: datetime, sightings: datetime | None = None) -> Expiry:
-    """Return an expiry of events before ``events``, and of keys before ``served``."""
-    return Expiry(
-        org=ORG, events=events, history=events, alerts=events, sightings=sightings or events, served=served,
-        familiar=served,
-        is_in_history=DEFAULT.is_in_history, backfill_look_back=timedelta(), backfills_active_since=NOW,
-    )  # fmt: skip
 
 
 def recount(events: Iterable[Event]) -> list[dict[str, Any]]:
