@@ -16,7 +16,7 @@ class AnonymizerSignals(tuple[str, ...]):  # noqa: SLOT001 -- the columns are ca
 
     def held(self, event: Event) -> list[str]:
         """Return the marks that an event has."""
-        # Most events name no service. They need no JSON parsing.
+        # Most events lack the fields of the other three marks, and need no JSON parsing.
         if names_no_service(event.securityContext, event.debug_data):
             return ["is_proxy"] if event.is_proxy is True and "is_proxy" in self else []
         return [name for name in self if getattr(event, SIGNAL_COLUMNS[name]) is True]

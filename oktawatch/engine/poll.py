@@ -38,7 +38,7 @@ from oktawatch.systemlog.queries import named_limit, polling_query
 _log: Any = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=5)
-"""How far before the restart point polling restarts, because events appear slightly out of order."""
+"""Polling restarts this long before the restart point, because events appear slightly out of order."""
 _SMALLER_PAGES_AFTER = 5
 """The number of consecutive failures of Okta after which smaller pages are requested, because the query may be too large."""
 _SMALLER_FACTOR = 4
@@ -173,8 +173,9 @@ class Poller:
     ) -> tuple[Page, datetime]:
         """Fetch a new stream's first page; return it with its ``since``.
 
-        ``wanted`` computes the start from ``okta_now`` or, if that is unknown, the database's time. If that time is
-        ahead of Okta's, start again by Okta's, because events between the two starts would be missed.
+        ``wanted`` computes the start from ``okta_now`` or, if that is unknown, the database's time. If the
+        database's clock turns out to be ahead of Okta's, compute the start again from Okta's time. Otherwise, the events
+        between the two starts would be missed.
         """
         now = okta_now or self._now()
         while True:

@@ -138,9 +138,10 @@ class HistoryRow(Struct, gc=False):
         return body
 
     def _add_services(self, body: dict[str, Any]) -> None:
-        """Add the anonymous services, with all operators under one mark: associated proxies, else tunnels, else services.
+        """Add the anonymizer marks of the row.
 
-        Rows that are older than the columns of the marks have only operators, which become associated proxies.
+        The row doesn't store which mark named which operator, so the first mark that is present gets all operators. Rows
+        older than the columns of the marks have only operators, which become associated proxies.
         """
         operators: list[str | None] = msgspec.json.decode(self.operators) if self.operators else []
         debug_data = body.setdefault("debugContext", {}).setdefault("debugData", {})

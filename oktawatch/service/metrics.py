@@ -91,7 +91,7 @@ def _of_process(snapshot: Snapshot) -> Iterator[Metric]:
     )
     yield _gauge(
         "evidence_age_seconds",
-        "Seconds since a source of evidence with a URL was last fetched or found unchanged, or since another source's file was modified.",
+        "Seconds since a source of evidence was last fetched or found unchanged. Without a URL: since its file was modified.",
         ("source",),
         {(name,): (snapshot.now - at).total_seconds() for name, at in snapshot.evidence.items()},
     )

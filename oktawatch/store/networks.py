@@ -6,7 +6,10 @@ Network = IPv4Network | IPv6Network
 
 
 def spellings(network: Network) -> list[str]:
-    """Return the notations of a network's only address. IPv6 can be compressed, without leading zeros, or in full."""
+    """Return all notations of the address of a network that has only one.
+
+    An IPv6 address has up to three: compressed (``::``), all groups without leading zeros, and all groups in full.
+    """
     address = network.network_address
     if not isinstance(address, IPv6Address):
         return [str(address)]

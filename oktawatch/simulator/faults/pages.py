@@ -36,7 +36,7 @@ def repeat() -> Fault:
 
 
 def overlap(count: int = 3) -> Fault:
-    """Repeat the last `count` events of each page, but never all of them, on the next page."""
+    """Begin each next page with the last `count` events of the page before it, but never with all of that page's events."""
 
     def read(org: "Org", requested: "Query") -> "Page":
         page = org.page(requested)
@@ -70,7 +70,7 @@ def unlinked() -> Fault:
 
 
 def elsewhere(origin: str = "https://elsewhere.example.net") -> Fault:
-    """Send a next link to another host, to which a client must not send its token."""
+    """Make the next link point to another host. A client must not send its token there."""
 
     async def inject(exchange: "Exchange") -> "web.Response":
         response = await exchange.answer()
