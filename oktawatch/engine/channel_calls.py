@@ -1,7 +1,7 @@
 """Call the channels of notifiers.
 
 A channel can be custom code, and raise anything: an exception that the interface does not allow, SystemExit, or a
-CancelledError of its own. Nothing of that may end more than the call.
+CancelledError of its own. Whatever it raises must end only the call.
 """
 
 from asyncio import CancelledError, current_task, timeout

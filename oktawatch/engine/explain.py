@@ -32,7 +32,7 @@ SPAN = timedelta(days=7)
 """How far back `events` is searched for an event without a match."""
 _TOLERANCE = timedelta(seconds=1)
 """An event is requested this long before and after its recorded time."""
-_MAX_PAGES = 10  # of an org, in which an event is looked for
+_MAX_PAGES = 10  # to search in each org
 _PAGE_SIZE = 10
 
 is_uuid = re.compile(r"[A-Za-z0-9_.:-]{1,255}").fullmatch

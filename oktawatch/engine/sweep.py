@@ -4,8 +4,8 @@ Okta promises that polling returns every event. A sweep verifies this: it querie
 ``published`` and feeds the events to the same pipeline. A new event is counted as late, and raises alerts like any
 other. Sweeps are expected to find no new events.
 
-A sweep covers only the time that polling has covered. It excludes the time before polling with the current filter
-began, and the last minutes, whose events polling may still return. A sweep starts one window before the end of the last
+A sweep covers only the time that polling with the current filter has covered. It excludes the last minutes, because
+polling may still return events from them. A sweep starts one window before the end of the last
 completed sweep, even if that was long ago because sweeps failed or the org could not catch up.
 """
 

@@ -252,7 +252,7 @@ def _change(connection: Connection, ids: Sequence[str], now: datetime, **values:
 def summarize(connection: Connection, digest_id: str, content: Mapping[str, Any]) -> Digest:
     """Summarize a digest's alerts. The size of the result does not depend on their number."""
     folded = _alerts.id.in_(select(_columns.alert_id).where(_columns.digest_id == digest_id))
-    # Successes of a campaign's alerts that were sent before it was recognised are counted, too.
+    # Also count the successes of alerts that were sent before their campaign was recognised.
     earlier = content.get("earlier")
     succeeded = and_(or_(folded, _alerts.id.in_(earlier)) if earlier else folded, _SUCCEEDED)
     people_who_succeeded = select(_person).where(succeeded).correlate(None)

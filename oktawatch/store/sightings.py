@@ -1,7 +1,7 @@
 """Count sign-ins by org, actor and address. Each combination has one row in ``sightings``.
 
-A sign-in is an event of the type ``user.session.start``. The transaction that adds history to its row in ``events``
-also counts it, unless its key is in ``counted_sign_ins``. So each sign-in is counted exactly once:
+A sign-in is an event of the type ``user.session.start``. The transaction that adds history to a sign-in's row in
+``events`` also counts the sign-in, unless its key is in ``counted_sign_ins``. So each sign-in is counted exactly once:
 
 - Each row gets its history once. The transaction holds a lock on the org's row, so no other transaction can add the same
   history. If the transaction is rolled back, the count is, too.
