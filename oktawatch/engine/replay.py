@@ -5,13 +5,13 @@ rule that looks back has the history that it would have had then.
 """
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
 from oktawatch.detection.registry import RuleSet
-from oktawatch.model.timestamps import to_text
+from oktawatch.model.timestamps import from_text, shifted, to_text
 from oktawatch.store.alerts import AlertFilter, list_alerts
 from oktawatch.store.database import Database
 from oktawatch.store.matches import count_matches
@@ -35,7 +35,7 @@ class Replayed(Struct, frozen=True, kw_only=True):
 
 def reading_from(rules: RuleSet, since: datetime) -> datetime:
     """Return the time from which events must be read to find all alerts since ``since``."""
-    return since - rules.longest_window
+    return from_text(shifted(to_text(since), -rules.longest_window))
 
 
 def replayed(database: Database, *, since: datetime, until: datetime) -> Replayed:
@@ -43,14 +43,10 @@ def replayed(database: Database, *, since: datetime, until: datetime) -> Replaye
     begin = to_text(since)
     alerts = [alert for alert in list_alerts(database, AlertFilter(), limit=_ALL) if alert["anchor"] >= begin]
     counts = Counter(alert["anchor"][:10] for alert in alerts)
-    days = {}
-    day = since.date()
-    while day <= until.date():
-        days[day.isoformat()] = counts[day.isoformat()]
-        day += _DAY
+    days = [date.fromordinal(day).isoformat() for day in range(since.toordinal(), until.toordinal() + 1)]
     return Replayed(
         matches=count_matches(database, since=since),
         alerts=alerts,
-        days=days,
+        days={day: counts[day] for day in days},
         alerts_a_day=len(alerts) / ((until - since) / _DAY),
     )

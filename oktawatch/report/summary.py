@@ -250,19 +250,23 @@ def _spans(
     until: datetime,
     days_per_span: int,
 ) -> list[Span]:
-    """Return the days or weeks of the period, at most the latest `_MOST_SPANS`. The last ends with the period."""
-    last = (until - timedelta(microseconds=1)).date()
-    count = ((last - since.date()).days + days_per_span) // days_per_span
+    """Return the days or weeks of the period, at most the latest `_MOST_SPANS`. The last ends with the period.
+
+    The first week may begin before the period, but not before the first day of the calendar.
+    """
+    last = (until - timedelta(microseconds=1)).toordinal()
+    count = (last - since.toordinal() + days_per_span) // days_per_span
     spans = []
     for number in reversed(range(min(count, _MOST_SPANS))):
-        begin = last - timedelta(days=(number + 1) * days_per_span - 1)
-        within = [begin + timedelta(days=day) for day in range(days_per_span)]
+        end = last - number * days_per_span
+        begin = max(end - days_per_span + 1, date.min.toordinal())
+        within = [date.fromordinal(day) for day in range(begin, end + 1)]
         alerts: Counter[Severity] = Counter()
         for day in within:
             alerts.update(days.get(day, {}))
         spans.append(
             Span(
-                begin=begin,
+                begin=within[0],
                 alerts={severity: alerts[severity] for severity in Severity},
                 got_in=sum(got_in[day] for day in within),
             )

@@ -47,6 +47,19 @@ def test_a_replay_reads_the_window_before_the_time_range(program: Program) -> No
     assert (found["6d"]["alerts"], found["6d"]["matches"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("since", "until"), [("0001-01-01", "0001-01-03"), ("9999-12-30", "9999-12-31T23:59:59Z")]
+)
+def test_a_replay_at_the_limits_of_the_calendar(program: Program, since: str, until: str) -> None:
+    """A replay lists the first and the last days of the calendar."""
+    org = SimulatedOrg()
+    with running(org) as url:
+        program.configure(("acme", url, org.token))
+        found = program.json("rules", "replay", "--since", since, "--until", until, "--rule", FIRST)
+    assert found["days"][0] == {"day": since, "alerts": 0}
+    assert found["days"][-1] == {"day": until[:10], "alerts": 0}
+
+
 def test_a_custom_rule_is_replayed_with_its_options(program: Program) -> None:
     """A custom rule is replayed with its configured options."""
     write_example(program.folder / "rules")

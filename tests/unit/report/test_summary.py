@@ -118,3 +118,14 @@ def test_any_period(begin: datetime, days: int, seconds: int) -> None:
     assert 1 <= len(summary.spans) <= 106
     assert summary.spans[-1].total == 1
     assert summary.spans[-1].begin + (summary.days_per_span - 1) * DAY == last.date()
+
+
+@pytest.mark.parametrize("days", [93, 94, 95, 98, 99, 152, 742])
+def test_a_period_from_the_first_day_of_the_calendar(days: int) -> None:
+    """The first week of a report begins at the earliest on the first day of the calendar, and contains its alerts."""
+    since = datetime(1, 1, 1, tzinfo=UTC)
+    until = since + days * DAY
+    summary = summarize([fact(first_event_at=since)], since=since, until=until)
+    assert summary.spans[-1].begin == (until - 7 * DAY).date()
+    assert summary.spans[0].begin <= date(1, 1, 7)
+    assert sum(span.total for span in summary.spans) == 1
