@@ -147,7 +147,7 @@ def print_text(text: str, *, style: str = "", indent: int = 0) -> None:
     from rich.text import Text
 
     target = console()
-    # All lines are wrapped to the same width. In the first, the text's own start takes the place of the indent.
+    # All lines are wrapped to the same width. The first line has the start of the text in place of the indent.
     start, rest = shown(text)[:indent], shown(text)[indent:]
     for number, line in enumerate(Text(rest, style=style).wrap(target, target.width - indent)):
         target.print(Text(" " * indent if number else start, style=style) + line)

@@ -66,7 +66,7 @@ class _SignIn(Struct, frozen=True):
     def is_trusted(self) -> bool:
         """Whether Okta doesn't call the device new, and the person has no recent ``true_positive`` verdict.
 
-        Recent: at most `FAMILIAR_WINDOW` before the sign-in, or after it, because a compromise is often discovered later.
+        Recent: at most `FAMILIAR_WINDOW` before the sign-in, or at any time after it: compromises are often found later.
         """
         return NEW_DEVICE not in self.behaviours and not any(
             verdict.disposition == "true_positive" and self._age(verdict.closed_at) <= FAMILIAR_WINDOW

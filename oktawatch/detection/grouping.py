@@ -63,7 +63,7 @@ class Notice(NamedTuple):
     published: datetime
     """The time of the event that caused the notice."""
     again: bool = False
-    """Whether a CRITICAL notice may have been sent before, so that only the success after failures is new."""
+    """Whether a CRITICAL notice may have been sent before. If so, only the success after failures is new."""
 
 
 class GroupingPolicy(Struct, frozen=True):

@@ -300,8 +300,9 @@ def time_ranges(rows: Sequence[HistoryRow], column: Column, window: timedelta) -
 def clusters(
     rows: Sequence[HistoryRow], window: timedelta
 ) -> Iterator[tuple[str, str, Sequence[HistoryRow]]]:
-    """Yield the time ranges that a page's rows need, from a window before to a window after the rows, each with its rows.
+    """Yield the time ranges that a page's rows need, each with its rows.
 
+    A range begins one window before its first row, and ends one window after its last row.
     Rows with overlapping ranges share a range, so an ordinary page has a single range. A row with an absurd time
     has its own range, so that it can't make the page read years of history.
     """

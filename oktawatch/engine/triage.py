@@ -25,8 +25,8 @@ def decide_and_notify(
 ) -> None:
     """Apply a decision to all of these alerts or to none.
 
-    If alerts are acknowledged or closed, enqueue a notification about each for each notifier whose route includes the
-    alert. ``tags`` are the orgs' tags, by org. Raises StoreError, such as TriageError.
+    For each acknowledged or closed alert, enqueue a notification to each notifier whose route includes the alert.
+    ``tags`` are the orgs' tags, by org. Raises StoreError, such as TriageError.
     """
     kind = _NOTIFICATION_KINDS.get(decision.action)
     with triage_transaction(database, ids, now=now) as triage:

@@ -180,7 +180,7 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def _failures_before(alert: AlertRow, counted: int | None) -> int:
     """Return the number of failures before the first success, or of all failures if that number is unknown.
 
-    It is 0 if a success before all failures arrived after the alert had risen.
+    It is 0 if, after the alert had risen, a success arrived that is earlier than all failures.
     """
     return counted if counted is not None else alert["failures"]
 

@@ -45,7 +45,7 @@ MINUTE = timedelta(minutes=1)
 CAMPAIGN_PEOPLE = 5
 """An address or network that affects at least this many people is the source of a campaign."""
 CAMPAIGN_TIME = timedelta(minutes=10)
-"""A campaign's people are counted within this time, and its later alerts are collected for as long."""
+"""A campaign's people are counted within this time. Its later alerts are collected for the same time."""
 CAMPAIGN_MEMORY = 2 * CAMPAIGN_TIME
 """How long a campaign is remembered after its last digest."""
 _CAMPAIGNS_AT_ONCE = 5  # new campaigns in a plan for each of `_SOURCES`: those with the most people
@@ -227,8 +227,8 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 def _rare_successes(outbox: OutboxState, now: datetime) -> set[str]:
     """Return the ids of alerts about a success in a known campaign, from an address and network with few successes.
 
-    A source has few successes if fewer than `CAMPAIGN_PEOPLE` people got in: those in its last digest, those with a
-    waiting alert, however long it has waited, and those whose alert was sent singly in the last ten minutes.
+    A source has few successes if fewer than `CAMPAIGN_PEOPLE` people got in. Counted are those in its last digest, those
+    with a waiting alert of any age, and those with an alert of the last ten minutes that was sent singly or given up.
     """
     sent = [alert for alert in outbox.opened if alert.successes]
     waiting = [

@@ -22,9 +22,9 @@ _TIMEOUT_S = 20.0
 async def count_blocked_requests(
     source: PageSource, rule: EventRule, now: datetime, *, timeout_s: float = _TIMEOUT_S
 ) -> int:
-    """Return how many of the first ``SAMPLE`` events of a rule's event types in ``SEARCH_PERIOD`` the rule matches.
+    """Count a rule's matches among the first ``SAMPLE`` events of its event types in ``SEARCH_PERIOD``.
 
-    Raises SystemLogError, also without an answer within ``timeout_s``, which includes waiting for Okta's rate limit.
+    Raises SystemLogError, also if no answer arrives within ``timeout_s``. This includes waiting for Okta's rate limit.
     """
     query = bounded_query(
         since=now - SEARCH_PERIOD, until=now, filter=scim_filter(rule.needed_types()), limit=SAMPLE
