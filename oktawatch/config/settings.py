@@ -77,7 +77,7 @@ class PollSettings(Section):
     sweep_interval: PositiveDuration = timedelta(hours=1)
     """The time between the starts of two sweeps of an org, which read recent events again to find late ones."""
     sweep_window: PositiveDuration = timedelta(hours=2)
-    """How far before the end of the previous sweep a sweep begins to read."""
+    """A sweep begins to read this long before the end of the previous sweep."""
     proxy: Annotated[Secret, AfterValidator(check_proxy)] = None
     """The egress proxy. Defaults to HTTPS_PROXY, and NO_PROXY applies. Secret, because it can contain a password.
 

@@ -52,7 +52,7 @@ class History(Protocol):
         ``any_true`` (see `qualifies`). Its time is from the query's ``since`` to ``published``, both included. The
         query's own event doesn't count.
 
-        The queries' events must be on the page, because the page's commit adds them to history.
+        The queries' events must be on the page. An implementation may assume that the page's commit adds them to history.
         """
 
     def pasts(self, queries: Sequence[PastQuery]) -> list[Past]:

@@ -134,7 +134,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache, for each value, the newest event for which a query was made. The events must be in the database."""
+        """Cache the newest event of each value. The events are those of the queries, and must be in the database."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:

@@ -2,8 +2,8 @@
 
 Apprise builds the TLS context for a mail server itself, has no setting for authorities, and logs the reason
 of a failure only at a level that also shows tokens. So its SMTP connection is replaced by a subclass. Apprise
-passes the service's ``verify_certificate`` to the connection unchanged. A `MailTrust` in place of this flag brings the
-authorities to the connection, and the reason of a failure back.
+passes the service's ``verify_certificate`` to the connection unchanged. A `MailTrust` replaces this flag: it passes
+the authorities to the connection, and brings back the reason for a failure.
 """
 
 import ssl

@@ -1,7 +1,7 @@
 """Download a file over HTTP, with limits on everything that a server controls.
 
 The URL can contain a secret, so no error quotes it or aiohttp's own text. A redirect is followed only to https or to
-the same scheme and host, and over the proxy for its own URL. Credentials in a URL are not sent to another host.
+the same scheme and host. Each redirect uses the proxy for its URL. Credentials in a URL are not sent to another host.
 """
 
 import asyncio

@@ -61,7 +61,7 @@ def recent_sign_ins(
     patience_s: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> SignIns:
-    """Return the latest sign-ins of the actors in a time range, or without ``actor_ids`` those from the addresses.
+    """Return the latest sign-ins in a time range: of the actors or, without ``actor_ids``, from the addresses.
 
     Stops after ``limit`` sign-ins, or after about ``patience_s`` seconds. Each range is at most as long as can be read in
     the remaining time, estimated from the previous range.

@@ -5,7 +5,8 @@ slow, and generating a DPoP key is slower. With many orgs, this would block the 
 SDK gets a ``DeferredSignature``: an empty string that carries the signing function as an attribute. ``PageHttpClient``
 calls the function in a thread just before it sends the request.
 
-Each token request gets a new assertion, because Okta accepts an assertion only once, even if it answers only with a nonce.
+Each token request gets a new assertion, because Okta accepts an assertion only once. A request that Okta answers with
+only a nonce uses up its assertion, too.
 """
 
 import asyncio
