@@ -84,7 +84,7 @@ def alerts_of(database: Database) -> dict[str, Any]:
     deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(stream=streams(), data=st.data())
-def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
+def test_allowed_events_change_no_alert_of_other_events(
     shared: Database, stream: list[Event], data: st.DataObject
 ) -> None:
     """Any order, any cut into pages, any repetition: as if the allowed events had never happened.
@@ -117,7 +117,7 @@ def test_the_alerts_are_those_of_the_matches_that_are_not_allowed(
     assert keys.isdisjoint((row["rule_id"], row["event_uuid"]) for row in allowed)
 
 
-def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> None:
+def test_an_allowed_sign_in_counts_in_the_persons_past(shared: Database) -> None:
     """A success is a level lower if an allowed sign-in through the same operator succeeded the day before."""
     marks = {"isProxy": True, "asNumber": 64500}
     severities = []
@@ -139,7 +139,7 @@ def test_an_allowed_sign_in_belongs_to_the_persons_past(shared: Database) -> Non
     deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_windowed_rules_find_and_allow_the_same_in_any_order(
+def test_windowed_rules_record_the_same_matches_in_any_order(
     shared: Database, rule_id: str, data: st.DataObject
 ) -> None:
     """All matches of the reference implementation are recorded: allowed ones with their entry, the others in alerts."""
@@ -176,7 +176,7 @@ def test_an_allowed_match_is_recorded_with_its_entry(place: Place) -> None:
     assert (line["org"], line["entries"]) == (ORG, {OFFICE.id: result.allowed})
 
 
-def test_a_match_stays_what_it_was(place: Place) -> None:
+def test_changed_entries_change_no_recorded_match(place: Place) -> None:
     """Neither a new nor a removed entry changes a recorded match, however often its event is read."""
     with open_database(place) as database:
         first = event(1, client={"ipAddress": "198.51.100.9"})
@@ -227,7 +227,7 @@ def test_an_allowed_event_still_counts_in_windows(place: Place) -> None:
     assert signals == []
 
 
-def test_a_signal_is_recorded_whatever_is_allowed(place: Place) -> None:
+def test_a_signal_is_recorded_even_if_its_event_is_allowed(place: Place) -> None:
     """A signal is recorded even if an allow entry matches its event."""
     success = event(1, client={"ipAddress": "198.51.100.9"}, outcome={"result": "SUCCESS"})
     with open_database(place) as database:
@@ -281,7 +281,7 @@ def test_allowed_matches_are_kept_as_long_as_alerts(place: Place) -> None:
     assert kept == [recent.uuid]
 
 
-def test_two_readers_at_once_record_an_allowed_match_once(place: Place) -> None:
+def test_concurrent_readers_record_an_allowed_match_once(place: Place) -> None:
     """If two readers have different entries, the first to commit decides."""
     events = [event(number, client={"ipAddress": "198.51.100.9"}) for number in range(20)]
     readers = [watch(OFFICE), watch(OFFICE), watch(), watch(RELAYS)]

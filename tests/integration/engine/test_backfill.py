@@ -49,7 +49,7 @@ async def run(source: Any, database: DatabaseExecutor, **changes: Any) -> PageRe
     return await backfiller.run(**{**options, **changes})
 
 
-async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -> None:
+async def test_a_backfill_follows_the_links_to_the_end(database: DatabaseExecutor) -> None:
     """A backfill requests both bounds and follows the links to the end."""
     pages = bounded(3)
     source = Script({page_.query: page_ for page_ in pages}, first=pages[0])
@@ -60,20 +60,20 @@ async def test_it_reads_to_the_page_without_a_next(database: DatabaseExecutor) -
     assert (result.pages, result.new_events, result.severities) == (3, 3, {Severity.MEDIUM: 3})
 
 
-async def test_it_is_silent_unless_told_otherwise(database: DatabaseExecutor) -> None:
+async def test_notifications_are_sent_only_with_notify(database: DatabaseExecutor) -> None:
     """A backfill sends notifications only with --notify."""
     (only,) = bounded(1)
     assert (await run(Script({}, first=only), database)).notifications == 0
     assert (await run(Script({}, first=only), database, notify=True)).notifications == 1
 
 
-async def test_it_never_moves_the_polling_cursor(database: DatabaseExecutor) -> None:
+async def test_a_backfill_does_not_move_the_polling_cursor(database: DatabaseExecutor) -> None:
     """A backfill does not move the polling cursor, before or during a poll."""
     await run(Script({}, first=bounded(1)[0]), database)
     assert await database.run(read_cursor, ORG) is None
 
 
-async def test_the_same_command_goes_on_where_it_was_interrupted(database: DatabaseExecutor) -> None:
+async def test_the_same_command_resumes_an_interrupted_backfill(database: DatabaseExecutor) -> None:
     """An interrupted backfill resumes with the times of its first start, and its counts continue."""
     pages = bounded(3)
     broken = UnavailableError("the org does not answer")
@@ -106,7 +106,9 @@ async def test_the_progress_never_goes_back(database: DatabaseExecutor) -> None:
 
 
 @pytest.mark.parametrize("change", [{"command": "--since 8d"}, {"notify": True}])
-async def test_another_command_starts_anew(database: DatabaseExecutor, change: dict[str, Any]) -> None:
+async def test_another_command_starts_another_backfill(
+    database: DatabaseExecutor, change: dict[str, Any]
+) -> None:
     """A backfill is resumed only by the same command text with the same --notify."""
     pages = bounded(2)
     with pytest.raises(UnavailableError):
@@ -116,7 +118,7 @@ async def test_another_command_starts_anew(database: DatabaseExecutor, change: d
     assert "since" in parameters(source.asked[0])
 
 
-async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
+async def test_other_rules_start_another_backfill(database: DatabaseExecutor) -> None:
     """A backfill with other rules starts again, because the link of the interrupted one contains its filter."""
     pages = bounded(2)
     with pytest.raises(UnavailableError):
@@ -128,7 +130,7 @@ async def test_other_rules_start_anew(database: DatabaseExecutor) -> None:
     assert parameters(source.asked[0])["filter"] == RuleSet([]).filter
 
 
-async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor) -> None:
+async def test_a_finished_backfill_is_not_resumed(database: DatabaseExecutor) -> None:
     """A finished backfill that is run again reads everything again and records nothing new."""
     (only,) = bounded(1)
     assert (await run(Script({}, first=only), database)).new_events == 1
@@ -137,7 +139,7 @@ async def test_a_backfill_that_ended_is_not_taken_up(database: DatabaseExecutor)
     assert len(rows(database.database, "backfills")) == 2
 
 
-async def test_what_okta_keeps_no_more_is_not_asked_for(database: DatabaseExecutor) -> None:
+async def test_times_before_oktas_retention_are_not_requested(database: DatabaseExecutor) -> None:
     """A backfill requests at most the last 90 days, because Okta refuses older times."""
     source = Script({}, first=bounded(1)[0])
     await run(source, database, since=NOW - timedelta(days=400))
@@ -158,7 +160,7 @@ class Endless(Script):
 
 
 @pytest.mark.parametrize("events", [[], [event(1)]], ids=["empty", "the same"])
-async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
+async def test_pages_that_bring_nothing_new_raise(database: DatabaseExecutor, events: list[Event]) -> None:
     """A read whose pages bring nothing new raises an error after a few pages and is not marked as finished."""
     source = Endless(events)
     with pytest.raises(NoProgressError, match=r"have no new events.*\(acme\)"):
@@ -168,7 +170,7 @@ async def test_a_read_that_never_ends_is_an_error(database: DatabaseExecutor, ev
     assert row["finished_at"] is None
 
 
-async def test_a_page_that_links_to_itself_is_an_error(database: DatabaseExecutor) -> None:
+async def test_a_page_that_links_to_itself_raises(database: DatabaseExecutor) -> None:
     """A backfill page that links to itself raises an error instead of being read forever."""
     stuck = "/api/v1/logs?until=x&after=0"
     with pytest.raises(NoProgressError):
@@ -222,7 +224,7 @@ def unusable(number: int) -> RejectedEvent:
     ],
     ids=["only page", "after a usable event", "after another page without a usable event"],
 )
-async def test_a_full_last_page_without_a_usable_event(
+async def test_a_full_last_page_with_unusable_events_is_checked(
     database: DatabaseExecutor,
     before: list[Page],
     since: datetime,
@@ -249,7 +251,7 @@ async def test_a_full_last_page_without_a_usable_event(
     assert row["finished_at"] == (None if missing else NOW)
 
 
-async def test_a_link_to_another_host_is_not_the_end(database: DatabaseExecutor) -> None:
+async def test_a_link_to_another_host_leaves_the_backfill_unfinished(database: DatabaseExecutor) -> None:
     """A next link to another host stores the page's events and leaves the backfill unfinished."""
     only = page([event(1)], link_error="a next link to another host")
     with pytest.raises(MissingPagesError, match="another host"):

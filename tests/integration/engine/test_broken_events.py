@@ -69,7 +69,7 @@ async def poller(org: SimulatedOrg, database: DatabaseExecutor) -> AsyncIterator
         )
 
 
-async def test_what_can_be_used_is_used_and_the_rest_set_aside(
+async def test_usable_events_are_evaluated_and_others_stored_unchanged(
     poller: Poller, database: DatabaseExecutor
 ) -> None:
     """Usable events are stored and evaluated, and the other elements are stored unchanged."""
@@ -92,7 +92,7 @@ async def test_what_can_be_used_is_used_and_the_rest_set_aside(
     assert (status.events_seen, status.events_rejected) == (len(USED), len(aside))
 
 
-async def test_reading_again_sets_nothing_aside_again(
+async def test_reading_broken_events_again_adds_nothing(
     org: SimulatedOrg, poller: Poller, database: DatabaseExecutor
 ) -> None:
     """Reading broken events again adds no rows, counts or log lines."""

@@ -66,7 +66,7 @@ def test_ipinfo_privacy(tmp_path: Path) -> None:
     assert (classification.kind, classification.operator) == (Kind.RELAY, "Apple Private Relay")
 
 
-def test_sources_that_contradict_each_other(tmp_path: Path) -> None:
+def test_the_worst_of_contradictory_services_wins(tmp_path: Path) -> None:
     """The worst service wins: MaxMind's residential proxy over IPinfo's and Okta's relay."""
     address = "203.0.113.0/24"
     evidence = Evidence()
@@ -82,7 +82,7 @@ def test_sources_that_contradict_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "null", "203.0.113", "2001:db8::1", "x" * 1_000, "203.0.113.7\0"])
-def test_what_is_no_address_of_the_database(tmp_path: Path, address: str) -> None:
+def test_values_that_the_database_cannot_contain_have_no_evidence(tmp_path: Path, address: str) -> None:
     """An IPv6 address in a database of IPv4, and a text that is not an address, have no evidence."""
     file = database(tmp_path / "a.mmdb", MAXMIND, {"203.0.113.0/24": {"is_anonymous": True}}, version=4)
     assert found(file, "203.0.113.7") == {(Kind.UNKNOWN, None)}
@@ -97,7 +97,7 @@ def test_what_is_no_address_of_the_database(tmp_path: Path, address: str) -> Non
         (b"no database", "a.mmdb: expected a database in MaxMind's format"),
     ],
 )
-def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None, problem: str) -> None:
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes | None, problem: str) -> None:
     """The error names the file and the expected format."""
     path = tmp_path / "a.mmdb"
     if content is not None:
@@ -107,14 +107,14 @@ def test_a_file_that_is_no_database(tmp_path: Path, content: bytes | None, probl
     assert str(raised.value).startswith(problem)
 
 
-def test_a_database_of_another_kind(tmp_path: Path) -> None:
+def test_a_database_of_cities_has_no_evidence(tmp_path: Path) -> None:
     """A database of cities contains no evidence about anonymizers."""
     file = database(tmp_path / "a.mmdb", "GeoLite2-City", {"203.0.113.0/24": {"city": "Bergen"}})
     with pytest.raises(EvidenceFileError, match="expected MaxMind Anonymous IP or IPinfo privacy detection"):
         load_files([file])
 
 
-def test_a_truncated_database(tmp_path: Path) -> None:
+def test_a_truncated_database_never_raises_later(tmp_path: Path) -> None:
     """A truncated file is refused or contains no evidence, and never raises later."""
     file = database(
         tmp_path / "a.mmdb", MAXMIND, {f"203.0.{n}.0/24": {"is_anonymous": True} for n in range(50)}
@@ -129,7 +129,7 @@ def test_a_truncated_database(tmp_path: Path) -> None:
         source.find("203.0.7.7")
 
 
-def test_a_search_tree_that_takes_for_ever_to_walk(tmp_path: Path) -> None:
+def test_a_search_tree_with_exponentially_many_paths_is_loaded(tmp_path: Path) -> None:
     """Both branches of each node lead to the next one, and the last one to nothing: 2 to the power of 60 ways."""
     file = database(
         tmp_path / "a.mmdb", MAXMIND, {f"203.0.{n}.0/24": {"is_anonymous": True} for n in range(50)}

@@ -14,7 +14,9 @@ from tests.support.streams import Script, event, page
 
 
 @pytest.mark.parametrize("published", ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
-async def test_an_event_at_an_end_of_the_calendar(database: DatabaseExecutor, published: str) -> None:
+async def test_an_event_at_either_end_of_the_calendar_is_explained(
+    database: DatabaseExecutor, published: str
+) -> None:
     """An event at the first or last representable time is explained."""
     rules = build_rules({}, enable=["*"], read_file=str)
     found = event(1, published=published)

@@ -134,7 +134,7 @@ async def flooded(place: Place) -> AsyncIterator[Flooded]:
 
 
 @pytest.mark.parametrize("kind", BOTH, scope="module")
-async def test_ten_thousand_alerts_in_a_minute(flooded: Flooded) -> None:
+async def test_ten_thousand_alerts_in_a_minute_delay_no_page(flooded: Flooded) -> None:
     """A flood neither delays pages nor grows memory; digests replace most messages, and none is left."""
     for _ in range(3):
         await flooded.page(ALERTS // PAGES)
@@ -222,7 +222,7 @@ def plans(database: Database, work: Callable[[], object]) -> list[str]:
         ]
 
 
-def test_ten_thousand_that_wait_are_not_looked_through(waiting: Database) -> None:
+def test_queries_of_ten_thousand_notifications_use_an_index(waiting: Database) -> None:
     """The queries for due, next and sent messages use an index."""
     due = NOW + timedelta(seconds=100)
 

@@ -155,7 +155,7 @@ def same(both: tuple[Database, Database], elements: list[bytes]) -> dict[str, An
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_hostile_values(both: tuple[Database, Database], field: str) -> None:
+def test_a_page_of_unusual_values_is_committed(both: tuple[Database, Database], field: str) -> None:
     """A page with an unusual value in each event is committed, with the valid event at its end."""
     elements = [element(number, field, value) for number, value in enumerate(VALUES.values())]
     good = element(1_000, "actor.id", b'"00u1000"')
@@ -169,7 +169,7 @@ def test_hostile_values(both: tuple[Database, Database], field: str) -> None:
         assert left["rejected"] == []
 
 
-def test_hostile_times(both: tuple[Database, Database]) -> None:
+def test_an_event_with_an_impossible_time_is_rejected(both: tuple[Database, Database]) -> None:
     """An event with an impossible time is rejected, and any other time is stored unchanged."""
     elements = [element(number, "published", json.dumps(time).encode()) for number, time in enumerate(TIMES)]
 
@@ -180,7 +180,7 @@ def test_hostile_times(both: tuple[Database, Database]) -> None:
     assert {"0001-01-01T00:00:00.000+00:00", "9999-12-31T23:59:59.999+00:00"} <= kept
 
 
-def test_a_page_of_events_that_are_all_hostile(both: tuple[Database, Database]) -> None:
+def test_a_page_of_only_hostile_events_is_committed(both: tuple[Database, Database]) -> None:
     """A page whose events have every hostile value at every field is committed."""
     random_of = random.Random(3)
     elements = []
@@ -211,7 +211,9 @@ _JSON = st.recursive(
 @settings(
     max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
 )  # fmt: skip
-def test_any_value(both: tuple[Database, Database], values: list[tuple[str, Any]]) -> None:
+def test_any_json_value_is_stored_unchanged(
+    both: tuple[Database, Database], values: list[tuple[str, Any]]
+) -> None:
     """Both databases store and return any JSON value unchanged."""
     elements = [
         element(number, field, json.dumps(value).encode()) for number, (field, value) in enumerate(values)

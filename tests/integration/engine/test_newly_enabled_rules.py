@@ -29,7 +29,7 @@ async def logged(
     return (lines[0]["rules"], lines[0].get("backfill")) if lines else None
 
 
-async def test_a_first_start_says_what_its_first_poll_does_not_fill(database: DatabaseExecutor) -> None:
+async def test_a_first_start_logs_only_rules_that_need_a_backfill(database: DatabaseExecutor) -> None:
     """At the first start, only rules that look back further than the first poll are logged."""
     assert await logged(database) is None
     assert await logged(database, MINUTES, orgs=("other",)) is None
@@ -37,7 +37,7 @@ async def test_a_first_start_says_what_its_first_poll_does_not_fill(database: Da
     assert third == ([WEEK], "oktawatch backfill --since 7d")
 
 
-async def test_a_rule_that_is_turned_on_later_is_said_once(database: DatabaseExecutor) -> None:
+async def test_a_newly_enabled_rule_is_logged_once(database: DatabaseExecutor) -> None:
     """A newly enabled rule is logged once with its longest window, and again after it was disabled."""
     await logged(database)
     assert await logged(database, MINUTES) == ([MINUTES], "oktawatch backfill --since 1h")
@@ -46,13 +46,13 @@ async def test_a_rule_that_is_turned_on_later_is_said_once(database: DatabaseExe
     assert await logged(database, WEEK, MINUTES) == ([WEEK, MINUTES], "oktawatch backfill --since 7d")
 
 
-async def test_a_rule_that_looks_at_one_event_needs_no_past(database: DatabaseExecutor) -> None:
+async def test_a_rule_about_single_events_needs_no_backfill(database: DatabaseExecutor) -> None:
     """A newly enabled rule about single events is logged without a backfill."""
     await logged(database, off=True)
     assert await logged(database) == ([R1], None)
 
 
-async def test_only_the_orgs_that_lack_something_are_named(database: DatabaseExecutor) -> None:
+async def test_only_orgs_that_lack_history_are_named(database: DatabaseExecutor) -> None:
     """The backfill is for the orgs that lack history only."""
     await logged(database, WEEK)
     added = await logged(database, WEEK, orgs=(ORG, "other"))

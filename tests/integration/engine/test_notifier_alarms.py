@@ -103,7 +103,7 @@ def team(executor: DatabaseExecutor) -> Team:
     return Team(executor)
 
 
-async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
+async def test_a_dead_letter_raises_an_alarm_at_once(team: Team) -> None:
     """The other notifiers get an alarm with the reason, and one message at the next success."""
     team.receivers["soc"].script = [GONE]
     team.alert("soc")
@@ -133,7 +133,7 @@ async def test_a_dead_letter_is_told_at_once(team: Team) -> None:
     assert events == ["notifier_failing", "notifier_recovered"]
 
 
-async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
+async def test_a_notifier_that_fails_for_long_raises_one_alarm(team: Team) -> None:
     """An alarm is raised once, `silence.after` after the first failure, even if the next attempt is much later."""
     team.receivers["soc"].script = [DOWN] * 100
     team.alert("soc")
@@ -149,7 +149,7 @@ async def test_a_notifier_that_fails_for_long_is_told(team: Team) -> None:
     assert team.received("pager") == [("silence.raised", ["soc"])]
 
 
-async def test_a_short_trouble_is_not_told(team: Team) -> None:
+async def test_a_short_outage_raises_no_alarm(team: Team) -> None:
     """A short outage of a receiver raises no alarm."""
     team.receivers["soc"].script = [DOWN] * 3
     team.alert("soc")
@@ -160,7 +160,7 @@ async def test_a_short_trouble_is_not_told(team: Team) -> None:
     assert team.alarms == []
 
 
-async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None:
+async def test_an_unstable_receiver_raises_at_most_one_alarm_an_hour(team: Team) -> None:
     """A receiver that refuses every other message causes at most one alarm an hour."""
     for _ in range(50):
         team.receivers["soc"].script = [GONE]
@@ -176,7 +176,7 @@ async def test_one_that_goes_to_and_fro_is_told_once_an_hour(team: Team) -> None
     assert second - first >= REPEAT_AFTER
 
 
-async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) -> None:
+async def test_an_unstable_receiver_that_stays_down_raises_an_alarm(team: Team) -> None:
     """An hour without a success causes an alarm, even if nothing more is sent."""
     for script in ([GONE], [], [GONE]):
         team.receivers["soc"].script = list(script)
@@ -189,7 +189,7 @@ async def test_one_that_stays_dead_after_going_to_and_fro_is_told(team: Team) ->
     assert team.received("pager")[2:] == [("silence.raised", ["soc"])]
 
 
-async def test_no_circle(team: Team) -> None:
+async def test_dead_letters_of_alarms_raise_no_alarm(team: Team) -> None:
     """If all notifiers fail, each raises one alarm, and dead letters of alarms raise no further ones."""
     for receiver in team.receivers.values():
         receiver.script = [GONE] * 1_000
@@ -202,7 +202,7 @@ async def test_no_circle(team: Team) -> None:
     ]
 
 
-async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(team: Team) -> None:
+async def test_a_restart_neither_repeats_an_alarm_nor_forgets_to_end_it(team: Team) -> None:
     """A restart neither repeats an alarm nor forgets to end it."""
     team.receivers["soc"].script = [DOWN] * 9
     team.alert("soc")
@@ -228,7 +228,7 @@ async def test_after_a_downtime_the_next_attempt_decides(team: Team) -> None:
     assert len(team.receivers["soc"].taken) == 1
 
 
-async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor) -> None:
+async def test_a_single_notifier_raises_no_alarm(team: Team, executor: DatabaseExecutor) -> None:
     """With a single notifier, a failure is logged and no alarm is enqueued."""
     team.alert("soc")
     alone = Notifier(
@@ -242,7 +242,7 @@ async def test_who_is_alone_tells_nobody(team: Team, executor: DatabaseExecutor)
     assert team.alarms == []
 
 
-def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
+def test_several_processes_raise_an_alarm_once(executor: DatabaseExecutor) -> None:
     """Of several processes, only the first raises and ends an alarm."""
     database: Database = executor.database
     put(database, *(sign_in(number) for number in range(8)))
@@ -267,7 +267,7 @@ def test_several_processes_tell_once(executor: DatabaseExecutor) -> None:
     assert sorted(states) == ["over", "over", "raised", "raised"]
 
 
-def test_it_is_told_with_the_mark_or_not_at_all(
+def test_a_failure_is_recorded_only_with_its_alarm(
     executor: DatabaseExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the alarm can't be enqueued, the notifier's failure is not recorded either."""
@@ -289,7 +289,7 @@ def test_it_is_told_with_the_mark_or_not_at_all(
     assert rows(database, "notifiers") == []
 
 
-async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
+async def test_a_failure_dated_by_a_clock_ahead_raises_an_alarm_at_once(team: Team) -> None:
     """A failure that was recorded while the clock was ahead causes an alarm without delay."""
     team.receivers["soc"].script = [DeliveryError("status 500")] * 100
     team.clock.jump(days=1)
@@ -302,7 +302,7 @@ async def test_trouble_that_a_wrong_clock_has_dated_is_told(team: Team) -> None:
     assert team.received("pager") == team.received("mail") == [("silence.raised", ["soc"])]
 
 
-async def test_trouble_after_an_alarm_from_the_future_is_told(team: Team) -> None:
+async def test_an_alarm_dated_by_a_clock_ahead_suppresses_no_later_one(team: Team) -> None:
     """An alarm that began and ended while the clock was ahead doesn't suppress a later one."""
     team.receivers["soc"].script = [GONE, None, GONE]
     team.clock.jump(days=1)

@@ -70,7 +70,7 @@ def alert(database: Database) -> dict[str, Any]:
 ONCE = [("opened", "MEDIUM"), ("raised", "HIGH")]
 
 
-def test_the_success_is_told_once(database: Database) -> None:
+def test_a_success_after_a_failure_raises_the_alert_once(database: Database) -> None:
     """A success 8 seconds after a failure raises the alert by one level once, and both are counted."""
     read(database, [FAILED])
     assert notified(database) == [("opened", "MEDIUM")]
@@ -84,7 +84,7 @@ def test_the_success_is_told_once(database: Database) -> None:
     assert row["title"].startswith("Nora Vale <nora@example.com> signed in from")
 
 
-def test_both_on_one_page_are_told_as_from_two(database: Database) -> None:
+def test_one_page_causes_the_same_messages_as_two(database: Database) -> None:
     """A failure and a success cause the same messages on one page as on two."""
     read(database, [FAILED, GOT_IN])
     assert notified(database) == ONCE
@@ -98,7 +98,7 @@ def test_a_failure_that_arrives_after_its_success_raises_the_alert(database: Dat
     assert alert(database)["title"].startswith("Nora Vale <nora@example.com> signed in from")
 
 
-def test_a_silent_backfill_takes_nothing_away(database: Database) -> None:
+def test_a_poll_notifies_of_an_alert_of_a_silent_backfill(database: Database) -> None:
     """A poll notifies once of an alert that a backfill without notifications recorded."""
     read(database, [FAILED, GOT_IN], notify=False)
     assert notified(database) == []

@@ -80,7 +80,7 @@ properties = settings(
 
 @properties
 @given(pages=cut_streams())
-def test_any_cut_into_pages_gives_the_same_rows(database: Database, pages: list[Page]) -> None:
+def test_page_boundaries_change_no_rows(database: Database, pages: list[Page]) -> None:
     """The page boundaries don't change the rows."""
     empty(database)
     commit(database, page([event for part in pages for event in part.events]))
@@ -109,7 +109,7 @@ def test_reading_any_page_again_changes_nothing(
 
 @properties
 @given(pages=cut_streams(), deaths=st.lists(st.integers(1, 12), max_size=4))
-def test_a_death_at_any_step_loses_and_doubles_nothing(
+def test_a_crash_at_any_step_loses_and_duplicates_nothing(
     database: Database, pages: list[Page], deaths: list[int]
 ) -> None:
     """After a crash at any step, reading from the committed cursor loses and duplicates nothing."""
@@ -152,7 +152,9 @@ class dying_after:  # noqa: N801 -- reads as the sentence it is used in
 
 @properties
 @given(stream=streams(), quiet=st.integers(0, 20))
-def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Event], quiet: int) -> None:
+def test_a_poll_notifies_once_of_alerts_of_a_silent_backfill(
+    database: Database, stream: list[Event], quiet: int
+) -> None:
     """A poll notifies once of alerts that a backfill without notifications recorded."""
     empty(database)
     commit(database, page(stream))
@@ -168,7 +170,7 @@ def test_a_silent_reader_takes_no_alert_away(database: Database, stream: list[Ev
     assert all(alert["told"] == alert["severity"] for alert in after["alerts"])
 
 
-def test_a_transaction_that_fails_in_its_middle_moves_nothing(place: Place) -> None:
+def test_a_failure_of_the_outbox_rolls_back_the_page(place: Place) -> None:
     """If the outbox can't be written, events, matches, alerts and cursor are rolled back."""
     with open_database(place) as database:
         first, second = cut([event(1), event(2, client={"ipAddress": "198.51.100.9"})], [1])
@@ -187,7 +189,7 @@ def test_a_transaction_that_fails_in_its_middle_moves_nothing(place: Place) -> N
         assert len(outcome(database)["notifications"]) == 4
 
 
-def test_an_alert_shows_what_its_first_match_was(place: Place) -> None:
+def test_a_joining_match_keeps_the_alerts_title_and_columns(place: Place) -> None:
     """A joining match updates the alert's count, times and severity, and keeps its title and columns."""
     with open_database(place) as database:
         commit(
@@ -233,7 +235,7 @@ def test_a_notification_has_the_same_id_after_the_database_was_lost(place: Place
     assert ids[0] == ids[1]
 
 
-def test_what_could_not_be_used_is_set_aside_once(place: Place) -> None:
+def test_a_rejected_element_is_stored_once(place: Place) -> None:
     """A rejected element is stored once by its fingerprint, with its bytes, and counted."""
     broken = [RejectedEvent("no usable uuid", b'{"uuid": null}')]
     with open_database(place) as database:

@@ -107,7 +107,7 @@ def published(events: Sequence[Event]) -> list[tuple[str, int, str]]:
 
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_published_rule(database: Database, data: st.DataObject) -> None:
+def test_results_agree_with_the_published_rule(database: Database, data: st.DataObject) -> None:
     """Matches, alerts and severities are those of the published rule, in pages of any size."""
     empty(database)
     events = data.draw(sign_ins())

@@ -139,7 +139,7 @@ def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
     ]
 
 
-def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> None:
+def test_a_slow_rule_raises_one_alarm_an_hour(database: Database, clock: Clock) -> None:
     """A slow rule raises one alarm an hour and has one row in `status`, however many pages it is left out of."""
     watched = watch(rule(EventRule, "Slow", matches=slow(clock)))
     for minute in (0, 1, 59, 60):
@@ -152,7 +152,7 @@ def test_a_slow_rule_is_told_once_an_hour(database: Database, clock: Clock) -> N
     assert len(rows(database, "rules_left_out")) == 1
 
 
-def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -> None:
+def test_many_slow_rules_share_a_time_limit(database: Database, clock: Clock) -> None:
     """Many slow rules together stay below the time limit of a Postgres transaction."""
     classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
     commit(database, watch(*classes))
@@ -162,7 +162,7 @@ def test_many_slow_rules_share_a_page_s_time(database: Database, clock: Clock) -
     }
 
 
-def test_no_rule_is_called_after_the_page_s_time(database: Database, clock: Clock) -> None:
+def test_no_rule_is_called_after_the_pages_time(database: Database, clock: Clock) -> None:
     """However many rules there are, only the running call can exceed the page's time."""
     call_s = CALL_LIMIT_S - 0.1
     classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, call_s)) for number in range(10)]
@@ -245,7 +245,7 @@ def test_a_keyboard_interrupt_in_a_thread_is_contained(database: Database) -> No
         commit(database, watched, first=3, count=3)
 
 
-def test_what_froze_the_process_is_left_out(database: Database) -> None:
+def test_a_rule_that_froze_skips_the_page_and_the_event(database: Database) -> None:
     """A rule that froze the process skips that event's page, and that event on other pages."""
     asked: list[str] = []
 
@@ -275,7 +275,7 @@ def test_the_alarm_about_a_rule_that_freezes_often_is_repeated(database: Databas
     assert len([row for row in rows(database, "notifications") if row["kind"] == "silence"]) == 3
 
 
-def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) -> None:
+def test_a_rule_that_freezes_repeatedly_is_left_out_for_a_day(database: Database) -> None:
     """A rule that froze the process several times is left out for a day."""
     asked: list[str] = []
 
@@ -298,7 +298,7 @@ def test_what_freezes_again_and_again_is_left_out_for_a_day(database: Database) 
 @pytest.mark.parametrize(
     ("orgs", "left_out"), [(("a", "b", "c"), True), (("a", "a", "a", "b"), False), (("a", "b", ORG), True)]
 )
-def test_what_freezes_on_several_orgs_is_left_out_of_every_org(
+def test_a_rule_that_freezes_on_several_orgs_is_left_out_of_all(
     database: Database, orgs: tuple[str, ...], *, left_out: bool
 ) -> None:
     """A rule that froze on events of three orgs is left out of all. One org alone can't turn a rule off for another."""

@@ -84,7 +84,7 @@ bodies = st.fixed_dictionaries(
 
 @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_it_records_what_a_plain_reference_finds(
+def test_signals_agree_with_the_reference(
     database: Database, rules: dict[bool, RuleSet], data: st.DataObject
 ) -> None:
     """For any order and page boundaries, repetitions and restarts, the matches are those of the reference."""

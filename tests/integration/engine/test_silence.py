@@ -88,14 +88,14 @@ def watched(place: Place) -> Iterator[Watched]:
             executor.close()
 
 
-async def test_an_org_that_is_polled_is_no_alarm(watched: Watched) -> None:
+async def test_an_org_that_is_polled_raises_no_alarm(watched: Watched) -> None:
     """An org that is polled without events raises no alarm."""
     await watched.pass_(watched.start(), 60, acme=None, globex=None)
 
     assert watched.sent == []
 
 
-async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> None:
+async def test_silence_raises_and_ends_one_alarm(watched: Watched) -> None:
     """The notifiers of the org get one alarm with the reason, and one message at the end."""
     watch = watched.start()
 
@@ -115,7 +115,7 @@ async def test_silence_is_told_once_and_taken_back_once(watched: Watched) -> Non
     }
 
 
-async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(watched: Watched) -> None:
+async def test_a_restart_neither_repeats_an_alarm_nor_forgets_to_end_it(watched: Watched) -> None:
     """A restart neither repeats an active alarm nor forgets to end it."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
     for _ in range(3):
@@ -128,7 +128,7 @@ async def test_a_restart_neither_repeats_it_nor_forgets_to_take_it_back(watched:
     assert [state for _, state, _ in watched.sent] == ["raised", "raised", "over", "over"]
 
 
-async def test_a_daemon_that_did_not_run_is_no_alarm(watched: Watched) -> None:
+async def test_a_daemon_that_was_down_raises_no_alarm(watched: Watched) -> None:
     """A daemon that was down for a day raises no alarm before its first poll had enough time."""
     watched.clock.advance(days=1)
     watch = watched.start()
@@ -139,7 +139,7 @@ async def test_a_daemon_that_did_not_run_is_no_alarm(watched: Watched) -> None:
     assert watched.sent == []
 
 
-async def test_after_a_downtime_the_first_poll_that_fails_is_an_alarm(watched: Watched) -> None:
+async def test_after_a_downtime_the_first_failed_poll_raises_the_alarm(watched: Watched) -> None:
     """After a downtime, the first failed poll raises the alarm, even if the daemon is restarted again and again."""
     watched.clock.advance(days=1)
     watch = watched.start()
@@ -163,14 +163,14 @@ async def test_after_a_downtime_an_org_is_undecided_until_its_first_poll_ends(wa
     assert watch.undecided == set()
 
 
-async def test_polls_that_never_end_are_silence(watched: Watched) -> None:
+async def test_polls_that_never_end_raise_the_alarm(watched: Watched) -> None:
     """Polls that neither fail nor end raise the alarm."""
     await watched.pass_(watched.start(), 16)
 
     assert ("all", "raised", ["acme", "globex"]) in watched.sent
 
 
-async def test_an_alarm_that_stands_is_not_over_because_of_a_restart(watched: Watched) -> None:
+async def test_a_restart_ends_no_alarm(watched: Watched) -> None:
     """After a restart, an alarm ends only with a successful poll."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
     watched.clock.advance(days=1)
@@ -191,7 +191,7 @@ async def test_many_orgs_at_once_are_one_message(watched: Watched) -> None:
     ]
 
 
-async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
+async def test_silence_of_a_new_org_counts_from_its_registration(watched: Watched) -> None:
     """The silence of an org that was never polled counts from its registration."""
     with watched.database.write() as connection:
         connection.exec_driver_sql("DELETE FROM cursors")
@@ -201,7 +201,7 @@ async def test_an_org_that_was_never_polled_well(watched: Watched) -> None:
     assert watched.sent == [("acme", "raised", ["acme"]), ("all", "raised", ["acme"])]
 
 
-async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
+async def test_the_alarm_of_a_removed_org_ends_without_a_message(watched: Watched) -> None:
     """The alarm of an org that is no longer configured ends without a message."""
     await watched.pass_(watched.start(), 20, acme="down", globex=None)
 
@@ -211,7 +211,7 @@ async def test_an_org_that_is_watched_no_more(watched: Watched) -> None:
     assert rows(watched.database, "alarms") == []
 
 
-async def test_two_replicas_tell_once(watched: Watched) -> None:
+async def test_two_replicas_raise_an_alarm_once(watched: Watched) -> None:
     """Two replicas raise an alarm once."""
     first, second = watched.start(), watched.start()
 
@@ -234,7 +234,7 @@ async def test_a_clock_that_is_set_back_hides_no_silence(watched: Watched, jump:
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(days=1), timedelta(days=9_000)])
-async def test_a_clock_that_jumps_forward_is_no_silence(watched: Watched, jump: timedelta) -> None:
+async def test_a_clock_that_jumps_forward_raises_no_alarm(watched: Watched, jump: timedelta) -> None:
     """A clock that jumps forward and back raises no alarm."""
     watch = watched.start()
     await watched.pass_(watch, 20, acme=None, globex=None)
@@ -246,7 +246,7 @@ async def test_a_clock_that_jumps_forward_is_no_silence(watched: Watched, jump: 
     assert watched.sent == []
 
 
-async def test_a_poll_in_the_future_is_no_life_sign(watched: Watched) -> None:
+async def test_a_poll_in_the_future_delays_no_alarm(watched: Watched) -> None:
     """A daemon that starts after the clock was set right raises the alarm after the usual time."""
     watched.clock.jump(days=1)
     watched.poll("acme")
@@ -272,7 +272,7 @@ async def test_a_clock_that_is_set_back_ends_no_alarm(watched: Watched) -> None:
     assert {state for _, state, _ in watched.sent} == {"raised", "over"}
 
 
-async def test_events_that_cannot_be_used_are_an_alarm(watched: Watched) -> None:
+async def test_unusable_events_raise_one_alarm(watched: Watched) -> None:
     """Unusable events raise one alarm, and end it once events can be used again."""
     watch = watched.start()
 

@@ -83,7 +83,7 @@ def story(place: Place) -> Iterator[Story]:
         database.close()
 
 
-async def test_live(story: Story) -> None:
+async def test_a_failure_and_a_success_cause_two_messages(story: Story) -> None:
     """A failure and a success 8 seconds later cause two messages, and none when they are read again."""
     story.read([FAILED])
     assert await story.deliver() == [TRIED]
@@ -105,7 +105,7 @@ async def test_live(story: Story) -> None:
         assert line in second.plain().splitlines()
 
 
-async def test_what_is_new_for_the_person(story: Story) -> None:
+async def test_a_message_says_what_is_new_for_the_person(story: Story) -> None:
     """A message says what is new for the person, and who else used the address."""
     story.read([FAILED])
     await story.deliver()
@@ -121,14 +121,14 @@ async def test_what_is_new_for_the_person(story: Story) -> None:
     assert (again.body["alert"]["new"], again.body["alert"]["others"]) == ([], 1)
 
 
-async def test_both_before_anything_is_sent(story: Story) -> None:
+async def test_a_failure_and_a_success_on_one_page_cause_one_message(story: Story) -> None:
     """A failure and a success on one page cause one message, which has the success."""
     story.read([FAILED, GOT_IN])
 
     assert await story.deliver() == [GOT_IN_AFTER]
 
 
-async def test_a_failure_that_arrives_late(story: Story) -> None:
+async def test_a_late_failure_sends_its_success_again(story: Story) -> None:
     """A success is notified once more when a failure before it arrives late."""
     story.read([GOT_IN])
     assert await story.deliver() == [SIGNED_IN]
@@ -139,7 +139,7 @@ async def test_a_failure_that_arrives_late(story: Story) -> None:
 
 
 @pytest.mark.parametrize("events", [[FAILED, GOT_IN], [GOT_IN, FAILED]])
-async def test_a_silent_backfill(story: Story, events: list[Event]) -> None:
+async def test_a_poll_sends_the_success_of_a_silent_backfill(story: Story, events: list[Event]) -> None:
     """A poll after a backfill without notifications sends the success once."""
     story.read(events, notify=False)
     assert await story.deliver() == []
@@ -149,7 +149,7 @@ async def test_a_silent_backfill(story: Story, events: list[Event]) -> None:
     assert await story.deliver() == [GOT_IN_AFTER]
 
 
-async def test_a_silent_backfill_between_the_two(story: Story) -> None:
+async def test_a_poll_sends_a_success_that_a_silent_backfill_recorded(story: Story) -> None:
     """A success that a backfill recorded without notification is sent by the next poll."""
     story.read([FAILED])
     await story.deliver()
@@ -160,7 +160,7 @@ async def test_a_silent_backfill_between_the_two(story: Story) -> None:
     assert await story.deliver() == [TRIED, GOT_IN_AFTER]
 
 
-async def test_a_backfill_that_notifies_hours_later(story: Story) -> None:
+async def test_a_backfill_sends_a_success_hours_later(story: Story) -> None:
     """A success that a backfill with --notify reads hours later is sent by itself."""
     story.clock.advance(hours=5)
     story.read([FAILED, GOT_IN, sign_in(3, "FAILURE", who="mia"), sign_in(4, "FAILURE", who="otto")])
@@ -171,7 +171,7 @@ async def test_a_backfill_that_notifies_hours_later(story: Story) -> None:
     ]
 
 
-async def test_a_process_that_dies_while_it_sends(story: Story) -> None:
+async def test_a_process_that_dies_while_sending_sends_again_under_the_same_id(story: Story) -> None:
     """The receiver gets the success again under the same id."""
     story.read([FAILED, GOT_IN])
     claimed = claim(story.database.database, "soc", now=story.clock(), lease=LEASE)
@@ -237,7 +237,7 @@ async def test_a_campaign_names_who_got_in_before_it_was_one(story: Story) -> No
     ]
 
 
-async def test_a_campaign_in_which_many_got_in(story: Story) -> None:
+async def test_a_campaign_with_many_successes_names_some_and_counts_the_others(story: Story) -> None:
     """Of many successes in a campaign, the heading names three and the list ten, and both count the others."""
     story.read([sign_in(300 + n, "SUCCESS", who=f"z{n:02}", at=n * SECONDS) for n in range(12)])
 

@@ -34,7 +34,7 @@ def caught_up(began_at: datetime = EARLY) -> CaughtUp:
     return CaughtUp(date=NOW, began_at=began_at)
 
 
-async def test_it_reads_the_window_up_to_where_polling_has_settled(database: DatabaseExecutor) -> None:
+async def test_a_sweep_reads_a_bounded_range_by_the_servers_clock(database: DatabaseExecutor) -> None:
     """A sweep reads a range with two bounds by the server's clock."""
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up())
@@ -43,7 +43,7 @@ async def test_it_reads_the_window_up_to_where_polling_has_settled(database: Dat
     assert asked["since"] == to_text(NOW - SETTLED - timedelta(hours=2))
 
 
-async def test_what_polling_missed_is_counted_as_late_and_told(database: DatabaseExecutor) -> None:
+async def test_missed_events_are_counted_as_late_and_notified(database: DatabaseExecutor) -> None:
     """A sweep counts missed events as late and notifies of them, and ignores the events that polling read."""
     known = event(1, at=-timedelta(hours=1))
     late = event(2, at=-timedelta(minutes=30), client={"ipAddress": "198.51.100.9"})
@@ -61,7 +61,7 @@ async def test_what_polling_missed_is_counted_as_late_and_told(database: Databas
     assert [org["events_late"] for org in rows(database.database, "orgs")] == [1]
 
 
-async def test_it_does_not_look_where_polling_has_not_been(database: DatabaseExecutor) -> None:
+async def test_a_sweep_does_not_read_the_time_before_polling_began(database: DatabaseExecutor) -> None:
     """A sweep does not read the time before polling began."""
     source = Script({}, first=page())
     await sweeper(source, database).round(caught_up(NOW - timedelta(minutes=30)))
@@ -70,7 +70,7 @@ async def test_it_does_not_look_where_polling_has_not_been(database: DatabaseExe
     assert len(source.asked) == 1
 
 
-async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) -> None:
+async def test_a_failed_sweep_keeps_its_committed_pages(database: DatabaseExecutor) -> None:
     """A failed sweep keeps its committed pages, and the next sweep reads the same time range again."""
     first = page([event(1, at=-timedelta(hours=1))], following="/api/v1/logs?after=s1")
     broken = Script({"/api/v1/logs?after=s1": UnavailableError("no")}, first=first)
@@ -79,7 +79,7 @@ async def test_a_failure_keeps_what_was_committed(database: DatabaseExecutor) ->
     assert [org["events_late"] for org in rows(database.database, "orgs")] == [1]
 
 
-async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> None:
+async def test_a_poller_that_caught_up_returns_the_servers_time(database: DatabaseExecutor) -> None:
     """A poller that caught up returns the server's time."""
     polling = poller(script(cut([event(1), event(2)], [1])), database)
     assert polling.caught_up is None
@@ -91,7 +91,7 @@ async def test_a_poller_says_how_far_it_has_come(database: DatabaseExecutor) -> 
     assert polling.caught_up == CaughtUp(date=NOW, began_at=EARLY)
 
 
-async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExecutor) -> None:
+async def test_a_sweep_also_reads_the_range_of_missed_sweeps(database: DatabaseExecutor) -> None:
     """After missed sweeps, the next sweep also reads the time since the last one, in spite of restarts."""
     await poller(script(cut([event(1)], [])), database).round()
     source = Script({}, first=page())
@@ -103,7 +103,7 @@ async def test_it_makes_up_for_sweeps_that_did_not_happen(database: DatabaseExec
 
 
 @pytest.mark.parametrize("events", [[], [event(1, at=-timedelta(hours=1))]], ids=["empty", "the same"])
-async def test_a_sweep_that_never_ends_is_an_error(database: DatabaseExecutor, events: list[Event]) -> None:
+async def test_an_endless_sweep_raises(database: DatabaseExecutor, events: list[Event]) -> None:
     """An endless sweep raises, and the next sweep reads the same range."""
     await poller(script(cut([event(2)], [])), database).round()
     source = Endless(events)
@@ -113,7 +113,7 @@ async def test_a_sweep_that_never_ends_is_an_error(database: DatabaseExecutor, e
     assert await database.run(read_swept_until, ORG) is None
 
 
-async def test_a_sweep_of_which_a_part_is_missing_is_an_error(database: DatabaseExecutor) -> None:
+async def test_a_sweep_that_cannot_follow_a_link_raises(database: DatabaseExecutor) -> None:
     """A sweep raises an error if it can't follow the next link."""
     await poller(script(cut([event(2)], [])), database).round()
     only = page([event(1, at=-timedelta(hours=1))], link_error="a next link to another host")

@@ -59,7 +59,7 @@ def states(database: DatabaseExecutor) -> list[tuple[str, str, str]]:
     return sorted((row["notifier"], row["kind"], row["state"]) for row in found)
 
 
-async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor) -> None:
+async def test_a_receiver_gets_each_decision_about_an_alert(database: DatabaseExecutor) -> None:
     """A receiver gets each decision about an alert with its person, disposition and note, except a reopening."""
     clock, receiver = Clock(), Receiver()
     soc = notifier(receiver, database, clock)
@@ -100,7 +100,7 @@ async def test_a_receiver_follows_an_alert_to_its_end(database: DatabaseExecutor
         ({"orgs": ("#prod",)}, True),
     ],
 )
-async def test_only_notifiers_that_want_it(
+async def test_decisions_are_routed_like_their_alert(
     database: DatabaseExecutor, changes: dict[str, Any], notified: bool
 ) -> None:
     """Decisions are routed by kind, severity, rule, org and tag, like the alert."""
@@ -110,7 +110,7 @@ async def test_only_notifiers_that_want_it(
     assert (("pager", "closed", "pending") in states(database)) is notified
 
 
-async def test_nothing_is_opened_after_it_was_closed(database: DatabaseExecutor) -> None:
+async def test_a_pending_opened_is_dropped_when_its_alert_is_closed(database: DatabaseExecutor) -> None:
     """A pending ``opened`` is dropped when its alert is closed, because it would reopen the receiver's incident."""
     clock, receiver = Clock(), Receiver(DeliveryError("status 500"))
     soc = notifier(receiver, database, clock)
@@ -124,7 +124,7 @@ async def test_nothing_is_opened_after_it_was_closed(database: DatabaseExecutor)
     assert states(database) == [("soc", "closed", "sent"), ("soc", "opened", "dropped")]
 
 
-async def test_a_notifier_that_does_not_listen_still_gets_what_waits(database: DatabaseExecutor) -> None:
+async def test_a_notifier_without_closed_still_gets_pending_notifications(database: DatabaseExecutor) -> None:
     """A notifier without `closed` still gets the pending notifications of a closed alert."""
     decide(database, Action.CLOSED, routes=(Route(notifier="soc"),))
     receiver = Receiver()
@@ -133,7 +133,7 @@ async def test_a_notifier_that_does_not_listen_still_gets_what_waits(database: D
     assert [message.type for message in receiver.taken] == ["alert.opened"]
 
 
-async def test_a_decision_that_is_refused_tells_nothing(database: DatabaseExecutor) -> None:
+async def test_a_refused_decision_enqueues_nothing(database: DatabaseExecutor) -> None:
     """A refused decision changes no alert and enqueues nothing."""
     put(database.database, sign_in(2, ip="198.51.100.9"))
     decide(database, Action.CLOSED, 2)
@@ -144,7 +144,7 @@ async def test_a_decision_that_is_refused_tells_nothing(database: DatabaseExecut
     assert states(database) == before
 
 
-async def test_decisions_are_sent_one_by_one_after_the_news(database: DatabaseExecutor) -> None:
+async def test_decisions_are_sent_one_by_one_after_new_alerts(database: DatabaseExecutor) -> None:
     """Decisions are sent one by one and not in digests, and a new alert is sent before them."""
     put(database.database, *(sign_in(n, ip=f"198.51.100.{n}") for n in range(2, 20)))
     clock, receiver = Clock(), Receiver()

@@ -69,7 +69,7 @@ async def backfilled(executor: DatabaseExecutor, watch: Watch, events: list[Even
 
 @pytest.mark.parametrize("way", [polled, backfilled])
 @pytest.mark.parametrize("name", CASES)
-async def test_the_cases_hold_the_whole_way(
+async def test_each_case_has_its_expected_results(
     executor: DatabaseExecutor,
     name: str,
     way: Callable[[DatabaseExecutor, Watch, list[Event]], Awaitable[None]],
