@@ -2,31 +2,26 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from oktawatch.detection.registry import BUILT_IN, RuleSet, configured_rules
+from oktawatch.detection.registry import BUILT_IN
 from oktawatch.engine import rule_budget
 from oktawatch.engine.pipeline import PageResult, Watch, commit_page
-from oktawatch.engine.routing import Route
 from oktawatch.engine.rule_budget import ALARM_INTERVAL, FROZE, PAGE_LIMIT_S, RULE_LIMIT_S
 from oktawatch.engine.rule_watchdog import CALL_LIMIT_S
 from oktawatch.model.left_out import FrozenCall
-from oktawatch.rules import CountInWindow, EventRule, FirstSeen, Severity, SignalRule, WindowRule
+from oktawatch.rules import CountInWindow, EventRule, FirstSeen, SignalRule, WindowRule
 from oktawatch.store.database import Database
 from oktawatch.store.left_out import left_out_since, record_frozen
 from oktawatch.store.page_transaction import PageTransaction
+from tests.support.custom_rules import custom_rule, watch_with
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Place
 from tests.support.streams import event, page
-
-_HOUR = timedelta(hours=1)
-METADATA = dict.fromkeys(("name", "description", "runbook", "false_positives"), "x")
-TYPES = ("user.session.start",)
 
 
 class Clock:
@@ -52,32 +47,6 @@ def database(place: Place) -> Iterator[Database]:
     """Return a fresh database."""
     with open_database(place) as made:
         yield made
-
-
-def rule(kind: type, name: str, **methods: Any) -> type:
-    """Return a custom rule of a kind."""
-    numbers: dict[str, Any] = {"severity": Severity.HIGH, "dedup_period": _HOUR}
-    if not issubclass(kind, EventRule):
-        numbers["window"] = _HOUR
-    if issubclass(kind, CountInWindow):
-        numbers["at_least"] = 1
-    body = {
-        **{key: value for key, value in METADATA.items() if not hasattr(kind, key)},
-        "id": f"Acme.{name}",
-        "event_types": TYPES,
-        "column": "client_ip",
-        **numbers,
-        **methods,
-    }
-    body["__annotations__"] = {key: type(value) for key, value in numbers.items()}
-    return dataclass(frozen=True, kw_only=True)(type(name, (kind,), body))
-
-
-def watch(*classes: Any, watched: str = "*") -> Watch:
-    """Return a watch with these rules."""
-    every = configured_rules({}, read_file=str, classes=(*BUILT_IN, *classes))
-    rules = RuleSet([every[rule_class.id] for rule_class in (*classes, BUILT_IN[0])])
-    return Watch(org=ORG, rules=rules, routes=(Route(notifier="soc", orgs=(watched,)),))
 
 
 def commit(database: Database, watched: Watch, first: int = 0, count: int = 200, **times: Any) -> PageResult:
@@ -116,7 +85,7 @@ def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
     database: Database, clock: Clock, kind: type, method: str
 ) -> None:
     """A slow rule is named in log, status and alarm, and its page is committed with the other rules' matches."""
-    watched = watch(rule(kind, "Slow", **{method: slow(clock)}))
+    watched = watch_with(custom_rule(kind, "Slow", **{method: slow(clock)}))
     with capture_logs() as logs:
         result = commit(database, watched)
     assert (result.new_events, matched(database, BUILT_IN[0].id)) == (200, 200)
@@ -141,21 +110,21 @@ def test_a_slow_rule_is_left_out_of_the_rest_of_its_page(
 
 def test_a_slow_rule_raises_one_alarm_an_hour(database: Database, clock: Clock) -> None:
     """A slow rule raises one alarm an hour and has one row in `status`, however many pages it is left out of."""
-    watched = watch(rule(EventRule, "Slow", matches=slow(clock)))
+    watched = watch_with(custom_rule(EventRule, "Slow", matches=slow(clock)))
     for minute in (0, 1, 59, 60):
         commit(database, watched, first=200 * minute, now=NOW + timedelta(minutes=minute))
     alarm_times = sorted(
         row["created_at"] for row in rows(database, "notifications") if row["kind"] == "silence"
     )
-    assert alarm_times == [NOW, NOW + _HOUR]
-    assert [left_out.at for left_out in left_out_since(database, NOW)] == [NOW + _HOUR]
+    assert alarm_times == [NOW, NOW + timedelta(hours=1)]
+    assert [left_out.at for left_out in left_out_since(database, NOW)] == [NOW + timedelta(hours=1)]
     assert len(rows(database, "rules_left_out")) == 1
 
 
 def test_many_slow_rules_share_a_time_limit(database: Database, clock: Clock) -> None:
     """Many slow rules together stay below the time limit of a Postgres transaction."""
-    classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
-    commit(database, watch(*classes))
+    classes = [custom_rule(EventRule, f"Slow{number}", matches=slow(clock, 0.005)) for number in range(10)]
+    commit(database, watch_with(*classes))
     assert PAGE_LIMIT_S < clock.now_s < PAGE_LIMIT_S + 0.1
     assert {left_out.reason for left_out in left_out_since(database, NOW)} == {
         f"your own rules together took more than {PAGE_LIMIT_S:g} s on one page"
@@ -165,8 +134,8 @@ def test_many_slow_rules_share_a_time_limit(database: Database, clock: Clock) ->
 def test_no_rule_is_called_after_the_pages_time(database: Database, clock: Clock) -> None:
     """However many rules there are, only the running call can exceed the page's time."""
     call_s = CALL_LIMIT_S - 0.1
-    classes = [rule(EventRule, f"Slow{number}", matches=slow(clock, call_s)) for number in range(10)]
-    result = commit(database, watch(*classes))
+    classes = [custom_rule(EventRule, f"Slow{number}", matches=slow(clock, call_s)) for number in range(10)]
+    result = commit(database, watch_with(*classes))
     assert clock.now_s <= PAGE_LIMIT_S + CALL_LIMIT_S
     assert (result.new_events, matched(database, BUILT_IN[0].id)) == (200, 200)
     assert len(left_out_since(database, NOW)) == len(classes)
@@ -184,7 +153,9 @@ def test_a_page_after_one_with_a_slow_rule_misses_nothing(database: Database, cl
         seen.append(len(window))
         return False
 
-    watched = watch(rule(WindowRule, "Slow", takes=takes, holds=holds, key=lambda _self, _row: ("one",)))
+    watched = watch_with(
+        custom_rule(WindowRule, "Slow", takes=takes, holds=holds, key=lambda _self, _row: ("one",))
+    )
     commit(database, watched)
     seen.append(0)
     commit(database, watched, first=200, count=1)
@@ -224,8 +195,8 @@ def test_whatever_a_rule_raises_is_contained(database: Database, error: BaseExce
         methods = {"matches": lambda *_: True, "holds": lambda *_: True} | {method: raise_}
         if kind is CountInWindow:
             del methods["holds"]
-        classes.append(rule(kind, f"Rude{number}", **methods))
-    commit(database, watch(*classes), count=3)
+        classes.append(custom_rule(kind, f"Rude{number}", **methods))
+    commit(database, watch_with(*classes), count=3)
     assert len(rows(database, "events")) == 3
     counts = [matched(database, f"Acme.Rude{number}") for number in range(len(METHODS))]
     assert counts == [0, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0]
@@ -238,7 +209,7 @@ def test_a_keyboard_interrupt_in_a_thread_is_contained(database: Database) -> No
     def matches(_self: Any, _event: Any) -> bool:
         raise KeyboardInterrupt
 
-    watched = watch(rule(EventRule, "Rude", matches=matches))
+    watched = watch_with(custom_rule(EventRule, "Rude", matches=matches))
     result = asyncio.run(asyncio.to_thread(commit, database, watched, count=3))
     assert result.new_events == 3
     with pytest.raises(KeyboardInterrupt):
@@ -253,7 +224,7 @@ def test_a_rule_that_froze_skips_the_page_and_the_event(database: Database) -> N
         asked.append(seen.uuid)
         return True
 
-    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    watched = watch_with(custom_rule(EventRule, "Frozen", matches=matches))
     uuids = [event(number).uuid for number in range(400)]
     call = FrozenCall(org=ORG, rule_id="Acme.Frozen", event_uuid=uuids[150], page_uuid=uuids[0], began=0.0)
     for _ in range(2):
@@ -283,7 +254,7 @@ def test_a_rule_that_freezes_repeatedly_is_left_out_for_a_day(database: Database
         asked.append(seen.uuid)
         return True
 
-    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    watched = watch_with(custom_rule(EventRule, "Frozen", matches=matches))
     for number in range(3):
         call = FrozenCall(
             org=ORG, rule_id="Acme.Frozen", event_uuid=f"other-{number}", page_uuid="", began=0.0
@@ -308,7 +279,7 @@ def test_a_rule_that_freezes_on_several_orgs_is_left_out_of_all(
         asked.append(seen.uuid)
         return True
 
-    watched = watch(rule(EventRule, "Frozen", matches=matches))
+    watched = watch_with(custom_rule(EventRule, "Frozen", matches=matches))
     for number, org in enumerate(orgs):
         call = FrozenCall(
             org=org, rule_id="Acme.Frozen", event_uuid=f"other-{number}", page_uuid="", began=0.0
@@ -324,7 +295,7 @@ def test_a_rule_that_freezes_on_several_orgs_is_left_out_of_all(
 
 def test_a_freeze_in_one_org_does_not_affect_an_equal_uuid_in_another(database: Database) -> None:
     """A frozen call belongs to its org: another org's event with the same uuid is still evaluated."""
-    watched = watch(rule(EventRule, "Frozen", matches=lambda _self, _event: True))
+    watched = watch_with(custom_rule(EventRule, "Frozen", matches=lambda _self, _event: True))
     uuid = event(0).uuid
     call = FrozenCall(org="other", rule_id="Acme.Frozen", event_uuid=uuid, page_uuid=uuid, began=0.0)
     record_frozen(database, call, [], reason=FROZE, alarm_interval=ALARM_INTERVAL, now=NOW)

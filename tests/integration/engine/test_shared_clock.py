@@ -15,8 +15,7 @@ from oktawatch.engine.process_files import process_path
 from oktawatch.model.timestamps import utc_now
 from oktawatch.notify.channel import DeliveryError
 from oktawatch.rules import EventRule
-from tests.integration.engine.test_rule_budget import rule as custom_rule
-from tests.integration.engine.test_rule_budget import watch as watched_by
+from tests.support.custom_rules import custom_rule, watch_with
 from tests.support.databases import open_database, rows
 from tests.support.outbox import COMPOSER, Receiver, put, sign_in
 from tests.support.places import Kind, Place
@@ -83,7 +82,7 @@ async def test_a_rule_that_froze_is_recorded_with_the_shared_time(
     """A process whose clock is a day ahead records a frozen rule with the time that all processes share."""
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert ended(process_path(executor.database, "rules"), "call('main', freeze)") == -signal.SIGALRM
-    watch = watched_by(custom_rule(EventRule, "Rule", matches=lambda *_: False))
+    watch = watch_with(custom_rule(EventRule, "Rule", matches=lambda *_: False))
     with time_machine.travel(utc_now() + DAY):
         await executor.read_clock()
         async with watch_rules(executor, watch.rules, org_tags={}, routes=()):
