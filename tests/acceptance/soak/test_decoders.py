@@ -17,8 +17,8 @@ from oktawatch.model.event import Event
 from oktawatch.model.history import HistoryRow
 from oktawatch.model.sanitize import LONGEST_TEXT
 from oktawatch.systemlog import decode
-from tests.integration.engine.test_hostile_values import FIELDS, TIMES, VALUES, element
 from tests.support.fuzz import Tracer, fuzz
+from tests.support.hostile_values import FIELDS, TIMES, VALUES, element
 
 SEED = int(os.environ.get("OKTAWATCH_FUZZ_SEED", "0"))
 BODIES = int(os.environ.get("OKTAWATCH_FUZZ_BODIES", "1000"))
