@@ -76,6 +76,19 @@ class Script:
         return answer
 
 
+class Endless(Script):
+    """A source of pages that serves the same events under a new link each time."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        super().__init__({})
+        self._events = events
+
+    async def page(self, query: str) -> Page:
+        """Return a page with a link that was never returned before."""
+        self.asked.append(query)
+        return page(self._events, query=query, following=f"/api/v1/logs?until=x&after={len(self.asked)}")
+
+
 def cut(events: Sequence[Event], borders: Sequence[int]) -> list[Page]:
     """Cut a stream into consecutive pages at these indexes. The last page has caught up."""
     edges = [0, *borders, len(events)]

@@ -21,7 +21,7 @@ from oktawatch.systemlog.errors import UnavailableError
 from oktawatch.systemlog.page import Page
 from tests.support.databases import NOW, ORG, rows
 from tests.support.polling import parameters
-from tests.support.streams import Script, event, page
+from tests.support.streams import Endless, Script, event, page
 
 SINCE, UNTIL = NOW - timedelta(days=7), NOW
 WATCH = Watch(org=ORG, rules=build_rules({}, read_file=lambda _path: ""), routes=(Route(notifier="soc"),))
@@ -144,19 +144,6 @@ async def test_times_before_oktas_retention_are_not_requested(database: Database
     source = Script({}, first=bounded(1)[0])
     await run(source, database, since=NOW - timedelta(days=400))
     assert parameters(source.asked[0])["since"] == to_text(NOW - timedelta(days=90))
-
-
-class Endless(Script):
-    """Serves the same events under a new link each time."""
-
-    def __init__(self, events: list[Event]) -> None:
-        super().__init__({})
-        self._events = events
-
-    async def page(self, query: str) -> Page:
-        """Answer with a link that was never seen before."""
-        self.asked.append(query)
-        return page(self._events, query=query, following=f"/api/v1/logs?until=x&after={len(self.asked)}")
 
 
 @pytest.mark.parametrize("events", [[], [event(1)]], ids=["empty", "the same"])

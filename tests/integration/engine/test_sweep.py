@@ -15,10 +15,9 @@ from oktawatch.model.event import Event
 from oktawatch.model.timestamps import to_text
 from oktawatch.store.cursors import read_cursor, read_swept_until
 from oktawatch.systemlog.errors import UnavailableError
-from tests.integration.engine.test_backfill import Endless
 from tests.support.databases import NOW, ORG, rows
 from tests.support.polling import parameters, poller, script
-from tests.support.streams import Script, cut, event, page
+from tests.support.streams import Endless, Script, cut, event, page
 
 EARLY = NOW - timedelta(days=1)
 
