@@ -162,7 +162,7 @@ def _org_url(given: str | None) -> str:
 
 
 def _org_token(given: str | None) -> str:
-    """Return the API token: with ``--token -``, from a file or pipe on standard input, otherwise from the terminal, without showing it."""
+    """Return the API token. With ``--token -``, read it from a file or pipe. Otherwise ask for it on the terminal."""
     if given is None or sys.stdin.isatty():
         return _ask("--token -", "API token (not shown)", _hidden_answer, _checked_token)
     try:

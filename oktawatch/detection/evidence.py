@@ -36,7 +36,7 @@ from oktawatch.model.sanitize import clean_text, shorten
 _WORST_FIRST = {kind: place for place, kind in enumerate(AnonymizerKind)}
 _MARK = "isProxy"
 _MOST_FINDINGS = 50
-"""The maximum number of an event's findings that are listed: the worst, if the event names more services.
+"""The maximum number of listed findings from the event itself. If there are more, the worst are listed.
 
 Findings of the configured sources are always listed."""
 

@@ -50,11 +50,11 @@ class Alert(Struct, kw_only=True):
     failed_at: datetime | None = None
     """Event time of the earliest failure."""
     risen: bool = False
-    """True once the earliest success was later than the earliest failure, if the rule's policy raises on success.
-    A severity of at least `RISES_FROM` is then raised by one level."""
+    """True once the earliest success is later than the earliest failure. A severity of at least `RISES_FROM` is then
+    raised by one level. Without the policy's ``raise_on_success``, always False."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity last notified. The rise of a CRITICAL alert lowers it, to cause a notice. None before the first notice."""
+    """The severity last notified. None before the first notice. If a CRITICAL alert rises, this is lowered to cause a notice."""
     title: str | None = None
     """A new title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None

@@ -10,7 +10,7 @@ one of several processes raises the alarm.
 A stored time in the future comes from a clock that was ahead. Such a time is treated as now.
 
 A failed attempt to deliver an alarm counts like any other towards the outage of its receiver. An outage raises only one alarm,
-so two failing notifiers raise one alarm about each other, not an endless series.
+so when two notifiers fail, each gets one alarm about the other, not an endless series.
 """
 
 from datetime import datetime, timedelta

@@ -336,7 +336,7 @@ class Application:
         refresh = self._settings.evidence.refresh
         if not fetched:
             return file
-        if source.url is None:  # a command that doesn't read the file of the URL can still list the source
+        if source.url is None:  # a command that reads no secrets can still list the source
             return FetchedEvidence(file, refresh=refresh)
         fetch = partial(download, source.url, way=self.way, limit=LARGEST[source.format])
         return FetchedEvidence(file, refresh=refresh, url=source.url.get_secret_value(), fetch=fetch)

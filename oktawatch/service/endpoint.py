@@ -1,7 +1,7 @@
 """Serve `/metrics`, `/healthz` and `/readyz` on `service.listen`.
 
 If the address can't be used, for example because another program uses the port, the daemon logs this once, runs
-without the endpoint, and retries every minute. Monitoring notices, because scrapes fail.
+without the endpoint, and retries every minute. Prometheus notices it, because its scrapes fail.
 
 There is no authentication and no TLS. Clients can be hostile: only GET and HEAD are answered, connections are limited
 in number and time, and the database is read at most once a second (`vitals.py`). Answers contain no secrets, and no

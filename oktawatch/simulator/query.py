@@ -1,8 +1,8 @@
 """Queries of the System Log, and the opaque cursor `after` that carries a query from page to page.
 
 A cursor contains the whole query (filter, limit, bounds, sort order) and the position it has reached. The next link
-therefore continues the original query. Beside `after`, the parameter `since` is refused, and all others have no effect.
-The cursor also contains a checksum: the org refuses an `after` that it didn't issue.
+therefore continues the original query. In a request with `after`, the parameter `since` is refused, and all others
+have no effect. The cursor also contains a checksum: the org refuses an `after` that it didn't issue.
 """
 
 import base64

@@ -105,7 +105,7 @@ def drop(database: Database, ids: Sequence[str]) -> None:
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Mark as dead the pending notifications of all notifiers that are not in ``notifiers``; return how many, by notifier.
+    """Give up pending notifications to notifiers that are not in ``notifiers``. Return how many, by notifier.
 
     Notifications that were created or retried after ``before`` stay pending.
     """

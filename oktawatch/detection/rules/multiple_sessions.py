@@ -17,8 +17,8 @@ class MultipleSessions(DistinctInWindow):
     id: ClassVar[str] = "Okta.Multiple.Sessions"
     name: ClassVar[str] = "Multiple Okta Sessions Detected for a Single User"
     description: ClassVar[str] = (
-        "One user started at least three different sessions within a short time, more than one person usually "
-        "does. Possible causes are copied cookies and shared passwords."
+        "One user started at least three different sessions within a short time. One person usually starts fewer. "
+        "Possible causes are copied cookies and shared passwords."
     )
     runbook: ClassVar[str] = (
         "Check in the evidence whether the sessions' addresses and devices fit one person. If one does not, end "
