@@ -71,7 +71,11 @@ def _instance_faults(rule: Rule) -> Iterator[str]:
 
 
 def _name_faults(rule_class: type[Rule]) -> Iterator[str]:
-    """Find methods that replace oktawatch's own methods. They would run without the guard and its time limit."""
+    """Find methods with a name that they can't have.
+
+    A method that replaces one of oktawatch's own would run without the guard and its time limit. A history rule's
+    ``dedup`` would never be called.
+    """
     ours = [base for base in rule_class.__mro__ if base.__module__.startswith("oktawatch.")]
     reserved = {
         name for base in ours for name, value in vars(base).items() if isinstance(value, _METHOD_TYPES)
@@ -81,6 +85,8 @@ def _name_faults(rule_class: type[Rule]) -> Iterator[str]:
             for name in vars(custom):
                 if name in reserved - OVERRIDABLE and not name.startswith("__"):
                     yield f"{name}: expected another name: oktawatch has a method of this name"
+    if issubclass(rule_class, HistoryRule) and rule_class.dedup is not Rule.dedup:
+        yield "dedup: expected no method of this name: a history rule groups its matches by the key of their events"
 
 
 def _default_faults(rule_class: type[Rule]) -> Iterator[str]:

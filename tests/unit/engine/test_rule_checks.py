@@ -90,6 +90,13 @@ from tests.support.rule_files import DISTINCT, KINDS, LINE, RULE, WINDOW, Load, 
             RULE + "\n    def dedup(self, event):\n        return event.actor_id\n",
             f"line {LINE}: dedup: expected a tuple of strings",
         ),
+        *(
+            (
+                f"{source}\n    def dedup(self, event):\n        return (event.client_ip,)\n",
+                f"line {LINE}: dedup: expected no method of this name: a history rule groups its matches by the key",
+            )
+            for source in (WINDOW, KINDS["FirstSeen"])
+        ),
         (WINDOW + "\n    fewest = '2'\n", f"line {LINE}: fewest: expected a whole number of at least 1"),
         (
             WINDOW + "\n    @property\n    def fewest(self):\n        return 1 / 0\n",
