@@ -30,7 +30,7 @@ _MAXMIND = {
 
 
 def ipinfo_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
-    """Yield the kinds of services in an IPinfo record, each with the service's name, except hosting."""
+    """Yield the kinds of services in an IPinfo record, each with the service's name. Hosting has None instead."""
     if not isinstance(record, dict):
         return
     service = _text(record.get("service"))
@@ -45,7 +45,7 @@ def ipinfo_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
 
 
 def maxmind_kinds(record: Any) -> Iterator[tuple[AnonymizerKind, str | None]]:
-    """Yield the kinds of services in a MaxMind record, each with the provider's name, except hosting."""
+    """Yield the kinds of services in a MaxMind record, each with the provider's name. Hosting has None instead."""
     if not isinstance(record, dict):
         return
     provider = _text(record.get("provider_name"))

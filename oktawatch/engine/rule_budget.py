@@ -5,7 +5,7 @@ that is idle for 15 s: the page would be read again forever. So a rule that take
 rest of its page, and the page is committed.
 
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
-(``engine.rule_watchdog``), which records it. A rule that froze on a page is left out of this page from its start. Within
+(``engine.rule_watchdog``), which records it. When the page is read again, the rule is left out of the whole page. Within
 a day, three freezes on one org's events leave the rule out of this org's pages, and freezes on events of three orgs leave
 it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. A single org
 can't turn a rule off for the others: its events were typed by strangers.
@@ -32,7 +32,8 @@ below the 15 s after which Postgres ends the transaction."""
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3
-"""A rule that froze this often on one org within `_RECENT` is left out of this org's pages. On this many orgs: of all pages."""
+"""This many freezes on one org within `_RECENT` leave a rule out of this org's pages. Freezes on this many
+orgs leave it out of all pages."""
 _RECENT = timedelta(days=1)
 
 

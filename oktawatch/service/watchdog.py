@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 LONGEST_SILENCE = timedelta(minutes=10)
-"""The next round of an org must end within this time, unless its delay is long."""
+"""The next round of an org must end within this time, unless the delay before the round is long."""
 LONGEST_ROUND = timedelta(minutes=9)
 """The longest duration of a round after its delay: the hard deadline of its poll, and time for the work around it."""
 

@@ -96,7 +96,7 @@ def _connection_class(deadline: AnswerDeadline) -> type[psycopg.Connection[Any]]
 
         @classmethod
         def _connect_gen(cls, conninfo: str = "") -> PQGenConn[Any]:
-            # This only lets a stop end the wait. psycopg enforces connect_timeout, so use the longest limit.
+            # Needed only to stop the program during the wait. psycopg enforces connect_timeout, so use the longest limit.
             return deadline.limit(super()._connect_gen(conninfo), MIGRATE_WITHIN_S)
 
     return LimitedConnection

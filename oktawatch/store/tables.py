@@ -186,7 +186,7 @@ alerts = Table(
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String),
-    # The last notified severity. INFO from the rise of a CRITICAL alert until its notice.
+    # The last notified severity. The rise of an alert notified as CRITICAL sets it to INFO until the rise is notified.
     Column("told", SeverityName),
     Column("actor_id", String),
     Column("actor_alternate_id", String),

@@ -181,7 +181,7 @@ class _Window:
         self.ends = -math.inf
         """The latest time at which the window can end."""
         self._unconfirmed = 0
-        """The number of requests since the last answer with the window's end. These requests may be in the next window."""
+        """The number of requests since an answer last reported the window's end. They may be in the next window."""
         self._reset: int | None = None
         self._last_request_at = self._remaining_at = -math.inf
         self._others = _OtherClients(share)
