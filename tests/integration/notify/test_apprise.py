@@ -41,7 +41,7 @@ async def send(url: str, message: Message, way: Way = DIRECT) -> None:
         await channel.close()
 
 
-async def test_a_mail_arrives(box: Mailbox) -> None:
+async def test_a_mail_has_a_subject_and_the_whole_message(box: Mailbox) -> None:
     """A mail has a subject for sorting and the whole message."""
     await send(box.url, COMPOSER.compose(due()))
 
@@ -52,7 +52,7 @@ async def test_a_mail_arrives(box: Mailbox) -> None:
     assert 'href="https://acme-admin.okta.com/report/system_log_2?search=' in text_of(mail)
 
 
-async def test_alerts_do_not_queue_for_nothing(box: Mailbox) -> None:
+async def test_apprise_adds_no_delay_between_mails(box: Mailbox) -> None:
     """Mails are sent without Apprise's delay of 5.5 s, and Slack's own limit is kept."""
     slack = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr("slack://T0INVENTD/B0INVENTD/inventedinventedinvented")))  # fmt: skip
     channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(box.url)))
@@ -64,7 +64,7 @@ async def test_alerts_do_not_queue_for_nothing(box: Mailbox) -> None:
     assert slack._service.request_rate_per_sec == 1.2
 
 
-async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
+async def test_an_event_adds_no_header_recipient_or_link_to_a_mail(box: Mailbox) -> None:
     """An event can't add a header, recipient, tag or link to a mail."""
     await send(
         box.url,
@@ -79,7 +79,7 @@ async def test_a_hostile_mail_does_nothing(box: Mailbox) -> None:
     assert "@everyone" not in text_of(mail)
 
 
-async def test_a_full_mailbox(box: Mailbox) -> None:
+async def test_a_refused_mail_is_a_failure(box: Mailbox) -> None:
     """A mail that the server refuses is a failure whose error names only the service."""
     box.full = True
 
@@ -92,7 +92,7 @@ async def test_a_full_mailbox(box: Mailbox) -> None:
 
 
 @pytest.mark.parametrize("starttls", [False, True])
-async def test_a_mail_server_of_a_private_ca(tmp_path: Path, starttls: bool) -> None:
+async def test_a_private_ca_is_accepted_only_with_its_file(tmp_path: Path, starttls: bool) -> None:
     """The certificate of a private CA is accepted only with its file; otherwise the error names the reason."""
     ca = PrivateCa(tmp_path)
     message = COMPOSER.compose(due())
@@ -106,7 +106,7 @@ async def test_a_mail_server_of_a_private_ca(tmp_path: Path, starttls: bool) -> 
     assert len(box.mails) == 1
 
 
-async def test_certificates_that_nobody_looks_at(tmp_path: Path) -> None:
+async def test_apprises_verify_no_disables_the_certificate_check(tmp_path: Path) -> None:
     """Apprise's own ``verify=no`` keeps its meaning."""
     with mailbox(PrivateCa(tmp_path).server) as box:
         await send(f"{box.url}&verify=no", COMPOSER.compose(due()))
@@ -114,7 +114,7 @@ async def test_certificates_that_nobody_looks_at(tmp_path: Path) -> None:
     assert len(box.mails) == 1
 
 
-async def test_a_server_that_is_slow_holds_up_nobody(box: Mailbox) -> None:
+async def test_a_slow_mail_server_does_not_block_the_event_loop(box: Mailbox) -> None:
     """A slow mail server blocks neither the event loop nor a cancellation."""
     box.hold = threading.Event()
     waiting = asyncio.create_task(send(box.url, COMPOSER.compose(due())))
@@ -131,7 +131,7 @@ async def test_a_server_that_is_slow_holds_up_nobody(box: Mailbox) -> None:
     await eventually(lambda: not any("oktawatch-chat" in thread.name for thread in threading.enumerate()))
 
 
-async def test_a_service_behind_http() -> None:
+async def test_a_json_service_gets_the_heading_and_the_text() -> None:
     """Apprise's JSON service gets the heading and the text; a refusal is a failed attempt."""
     async with listening(Answer(200), Answer(500)) as receiver:
         url = receiver.url.replace("http://", "json://")
@@ -146,7 +146,7 @@ async def test_a_service_behind_http() -> None:
     assert "**Acknowledge:** `oktawatch alerts ack 17`" in receiver.received[0].json["message"]
 
 
-async def test_its_log_holds_no_address(caplog: pytest.LogCaptureFixture) -> None:
+async def test_apprises_log_contains_no_token(caplog: pytest.LogCaptureFixture) -> None:
     """Apprise's log messages contain no token."""
     with caplog.at_level(logging.WARNING, logger="apprise"), pytest.raises(DeliveryError):
         await send("json://127.0.0.1:1/4f1c-secret-path", COMPOSER.compose(due()))

@@ -62,7 +62,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_ecs(path: Path) -> None:
+def test_a_file_in_ecs_has_a_line_for_each_message(path: Path) -> None:
     """Each message is a line with the idempotency key, in a file that the owner's group can read."""
     writer = channel(path)
     send(writer, message())
@@ -75,7 +75,7 @@ def test_ecs(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_ocsf(path: Path) -> None:
+def test_a_file_in_ocsf_has_the_activity_of_each_message(path: Path) -> None:
     """The activity says whether the alert was opened, changed or closed, and other messages are Base Events."""
     writer = channel(path, format="ocsf")
     for number, kind in enumerate(
@@ -107,7 +107,7 @@ SILENCE = {
     ],
     ids=["test", "digest", "silence"],
 )
-def test_messages_that_are_not_about_an_alert(path: Path, format_: str, changes: dict[str, Any]) -> None:
+def test_every_kind_of_message_is_a_line(path: Path, format_: str, changes: dict[str, Any]) -> None:
     """Every kind of message is a line with its type and content."""
     sent = COMPOSER.compose(msgspec.structs.replace(due(), alert=None, **changes))
     send(channel(path, format=format_), sent)
@@ -122,7 +122,7 @@ def test_messages_that_are_not_about_an_alert(path: Path, format_: str, changes:
     assert document["message"] == sent.heading
 
 
-def test_a_rotated_file_is_made_anew(path: Path) -> None:
+def test_a_rotated_file_is_created_again(path: Path) -> None:
     """After logrotate has renamed, deleted or replaced the file, lines go to the path again."""
     writer = channel(path)
     send(writer, message(1))
@@ -150,7 +150,7 @@ def small_disk() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_disk")
-def test_a_line_that_was_cut_off_spoils_no_other(path: Path) -> None:
+def test_a_partial_line_does_not_damage_the_next_line(path: Path) -> None:
     """A full disk is a failure that is retried, and the retried line is complete."""
     path.write_text(f"{'x' * 1000}\n", "ascii")
     writer = channel(path)
@@ -181,7 +181,7 @@ def test_a_missing_folder_is_retried(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe"])
-def test_only_files_are_written(path: Path, kind: str) -> None:
+def test_a_folder_or_a_pipe_without_a_reader_is_refused(path: Path, kind: str) -> None:
     """Neither a folder nor a pipe without a reader blocks the daemon."""
     if kind == "folder":
         path.mkdir()
@@ -191,7 +191,9 @@ def test_only_files_are_written(path: Path, kind: str) -> None:
         send(channel(path), message())
 
 
-def test_a_file_system_that_hangs_blocks_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_file_system_does_not_block_cancellation(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A message can be cancelled, and no second write begins before the first one has ended."""
     reading, writing = os.pipe()
     append = file._append

@@ -15,7 +15,7 @@ async def _hang(_writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(60)
 
 
-async def test_the_address_is_asked_for() -> None:
+async def test_the_url_is_requested_once() -> None:
     """The heartbeat requests its URL once, unchanged."""
     async with faulty(answer(b"OK")) as server:
         await heartbeat.send_heartbeat(f"{server.url}{PATH}")
@@ -28,7 +28,7 @@ async def test_the_address_is_asked_for() -> None:
     ("status", "why"),
     [("404 Not Found", "status 404"), ("302 Found", "status 302"), ("500 No", "status 500")],
 )
-async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None:
+async def test_any_status_but_2xx_is_an_error(status: str, why: str) -> None:
     """Redirects are not followed either."""
     async with faulty(answer(status=status, Location="https://example.com/")) as server:
         with pytest.raises(DeliveryError, match=why) as caught:
@@ -38,7 +38,7 @@ async def test_what_is_no_good_answer_is_an_error(status: str, why: str) -> None
     assert len(server.requests) == 1
 
 
-async def test_no_answer_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_does_not_contain_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed heartbeat raises an error without the URL, which is a secret."""
     monkeypatch.setattr(heartbeat, "_TIMEOUT_S", 0.2)
     async with faulty(_hang) as server:

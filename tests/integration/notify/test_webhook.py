@@ -60,7 +60,7 @@ async def refusal(url: str) -> DeliveryError:
     return caught.value
 
 
-async def test_what_is_sent(receiver: HttpReceiver) -> None:
+async def test_the_request_contains_the_alert(receiver: HttpReceiver) -> None:
     """The request has the alert's complete row, its type, the key and the time."""
     await send(receiver.url)
 
@@ -75,14 +75,14 @@ async def test_what_is_sent(receiver: HttpReceiver) -> None:
     assert "Oktawatch-Signature" not in got.headers
 
 
-async def test_what_became_worse(receiver: HttpReceiver) -> None:
+async def test_a_raised_alert_has_its_own_message_type(receiver: HttpReceiver) -> None:
     """A raised alert has a message type of its own."""
     await send(receiver.url, kind=NotificationKind.RAISED)
 
     assert receiver.received[0].json["type"] == "alert.raised"
 
 
-async def test_signed(receiver: HttpReceiver) -> None:
+async def test_a_request_is_signed_with_the_secret(receiver: HttpReceiver) -> None:
     """With a secret, the signature is the HMAC-SHA256 of timestamp and body."""
     await send(receiver.url, secret="hunter2hunter2")
 
@@ -93,7 +93,7 @@ async def test_signed(receiver: HttpReceiver) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-async def test_taken(receiver: HttpReceiver, status: int) -> None:
+async def test_every_2xx_status_is_a_delivery(receiver: HttpReceiver, status: int) -> None:
     """Every 2xx is delivered."""
     receiver.script = [Answer(status)]
 
@@ -103,14 +103,16 @@ async def test_taken(receiver: HttpReceiver, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 413])
-async def test_refused_for_good(receiver: HttpReceiver, status: int) -> None:
+async def test_a_permanent_refusal_is_not_retried(receiver: HttpReceiver, status: int) -> None:
     """A message that the receiver refuses permanently is not retried."""
     receiver.script = [Answer(status)] * 2
 
     assert (await refusal(receiver.url)).final
 
 
-async def test_too_large(receiver: HttpReceiver) -> None:
+async def test_a_message_that_is_too_large_is_sent_again_without_its_large_parts(
+    receiver: HttpReceiver,
+) -> None:
     """After status 413, the message is sent once more without its large parts, with the same key and a new signature."""
     receiver.script = [Answer(413), Answer(204)]
 
@@ -123,7 +125,7 @@ async def test_too_large(receiver: HttpReceiver) -> None:
     assert first.headers["Oktawatch-Signature"] != second.headers["Oktawatch-Signature"]
 
 
-async def test_a_slim_message_may_fail_for_now(receiver: HttpReceiver) -> None:
+async def test_a_temporary_refusal_of_the_smaller_message_is_retried(receiver: HttpReceiver) -> None:
     """The status of the slimmed message decides: a busy receiver gets it again later."""
     receiver.script = [Answer(413), Answer(503, {"Retry-After": "17"})]
 
@@ -132,7 +134,7 @@ async def test_a_slim_message_may_fail_for_now(receiver: HttpReceiver) -> None:
     assert (error.final, error.retry_after) == (False, timedelta(seconds=17))
 
 
-async def test_nothing_slimmer(receiver: HttpReceiver) -> None:
+async def test_a_message_without_large_parts_is_refused_permanently(receiver: HttpReceiver) -> None:
     """A message without large parts is refused for good by the first 413."""
     receiver.script = [Answer(413), Answer(204)]
     with pytest.raises(DeliveryError) as caught:
@@ -142,7 +144,7 @@ async def test_nothing_slimmer(receiver: HttpReceiver) -> None:
     assert len(receiver.received) == 1
 
 
-async def test_a_large_alarm(receiver: HttpReceiver) -> None:
+async def test_a_large_alarm_names_the_first_ten_orgs(receiver: HttpReceiver) -> None:
     """An alarm about a thousand orgs names the first ten and counts the others."""
     receiver.script = [Answer(413), Answer(204)]
     about = [
@@ -160,7 +162,7 @@ async def test_a_large_alarm(receiver: HttpReceiver) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 409, 422, 429, 500, 502, 503, 599])
-async def test_refused_for_now(receiver: HttpReceiver, status: int) -> None:
+async def test_other_statuses_are_temporary_failures(receiver: HttpReceiver, status: int) -> None:
     """All other statuses are temporary failures."""
     receiver.script = [Answer(status, {"Retry-After": "17"})]
 
@@ -180,7 +182,9 @@ async def test_redirects_are_refused(receiver: HttpReceiver) -> None:
     assert len(receiver.received) == 1
 
 
-async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_receiver_fails_after_the_time_limit(
+    receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A receiver that hangs is a failure after the time limit."""
     monkeypatch.setattr(webhook, "_TIMEOUT_S", 0.2)
     receiver.script = [Answer(fault="hang")]
@@ -188,14 +192,14 @@ async def test_a_receiver_that_hangs(receiver: HttpReceiver, monkeypatch: pytest
     assert str(await refusal(receiver.url)) == "no answer in time"
 
 
-async def test_a_connection_that_breaks(receiver: HttpReceiver) -> None:
+async def test_a_broken_connection_is_reported(receiver: HttpReceiver) -> None:
     """The error says that the connection broke."""
     receiver.script = [Answer(fault="reset")]
 
     assert str(await refusal(receiver.url)) == "it closed the connection without an answer"
 
 
-async def test_nobody_there() -> None:
+async def test_a_refused_connection_is_reported() -> None:
     """The error says that the connection was refused."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -220,6 +224,6 @@ async def test_nobody_there() -> None:
         ("Mon, 02 Nov 9999 12:05:00 GMT", 604_800),
     ],
 )
-def test_retry_after(value: str | None, seconds: int | None) -> None:
+def test_retry_after_is_parsed_as_seconds_or_a_date(value: str | None, seconds: int | None) -> None:
     """`Retry-After` is read as seconds or a date, and invalid or excessive values are ignored."""
     assert parse_retry_after(value, NOW) == (None if seconds is None else timedelta(seconds=seconds))
