@@ -25,7 +25,7 @@ from tests.support.faults import EVENT, QUERY, answer, client_of, faulty
         '</api/v1/logs?a=\udcff>; rel="next"',
     ],
 )
-async def test_a_link_that_cannot_be_followed_keeps_its_page(link: str) -> None:
+async def test_a_page_with_an_unusable_next_link_keeps_its_events(link: str) -> None:
     """A page with an unusable next link has its events and the link's error."""
     async with faulty(answer(b"[" + EVENT + b"]", Link=link)) as server, client_of(server.url) as client:
         page = await client.page(QUERY)
@@ -33,7 +33,7 @@ async def test_a_link_that_cannot_be_followed_keeps_its_page(link: str) -> None:
     assert (page.next, page.link_error is None) == (None, False)
 
 
-async def test_more_elements_than_asked_for_are_refused_before_they_are_decoded() -> None:
+async def test_too_many_elements_are_refused_before_they_are_decoded() -> None:
     """A million empty objects are 4 KB of gzip, and took 12 GB of memory as rejected events."""
     bomb = gzip.compress(b"[" + b",".join([b"{}"] * 1_000_000) + b"]")
     async with faulty(answer(bomb, Content_Encoding="gzip")) as server, client_of(server.url) as client:
@@ -43,7 +43,7 @@ async def test_more_elements_than_asked_for_are_refused_before_they_are_decoded(
         assert (await client.page(QUERY)).count == 10_000
 
 
-async def test_a_large_page_is_decoded_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_page_is_decoded_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large page is decoded in a thread, while other orgs' requests continue."""
     threads = []
 
@@ -69,7 +69,7 @@ async def test_a_gzipped_page_is_inflated() -> None:
     assert page.date is not None
 
 
-async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_inflating_stops_at_the_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A megabyte of gzip can contain a gigabyte, so inflating stops at the bound."""
     monkeypatch.setattr(transport, "LARGEST_BODY", 1_000_000)
     bomb = gzip.compress(b"[" + b" " * 30_000_000 + b"]")
@@ -82,7 +82,7 @@ async def test_a_page_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatc
     assert peak < 10_000_000  # decompression stops at the limit
 
 
-async def test_of_a_huge_error_only_the_beginning_is_read() -> None:
+async def test_only_the_beginning_of_a_huge_error_is_read() -> None:
     """Only the beginning of a large error body is read and quoted."""
     huge = b'{"errorSummary":"' + b"x" * 10_000_000 + b'"}'
     async with faulty(answer(huge, status="500 Oops")) as server, client_of(server.url) as client:

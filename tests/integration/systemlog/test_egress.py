@@ -59,7 +59,9 @@ async def access(org: SimulatedOrg, ca: PrivateCa, proxy: ForwardProxy) -> Async
         yield OrgAccess("acme", url.replace("127.0.0.1", HOST), TOKEN, proxy=proxy.url)
 
 
-async def test_pages_come_through_the_proxy(access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy) -> None:
+async def test_pages_are_requested_through_the_proxy(
+    access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy
+) -> None:
     """All requests use one tunnel, and the proxy sees only the org's host name."""
     async with _client(access, ca) as client:
         first = await client.page(QUERY)
@@ -81,7 +83,7 @@ async def test_a_service_app_signs_in_through_the_proxy(
     assert len(proxy.asked) == 1
 
 
-async def test_an_http_org_is_reached_through_the_proxy_too(org: SimulatedOrg, proxy: ForwardProxy) -> None:
+async def test_an_http_org_is_reached_through_the_proxy(org: SimulatedOrg, proxy: ForwardProxy) -> None:
     """A proxy is used for a simulated org, too."""
     async with serve(org) as url, _client(OrgAccess("acme", url, TOKEN, proxy=proxy.url), None) as client:
         assert (await client.page(QUERY)).count == 5
@@ -89,7 +91,7 @@ async def test_an_http_org_is_reached_through_the_proxy_too(org: SimulatedOrg, p
 
 
 @pytest.mark.parametrize("tunnelled", [True, False])
-async def test_a_proxy_that_wants_another_password_is_said(
+async def test_a_wrong_proxy_password_is_reported(
     access: OrgAccess, ca: PrivateCa, org: SimulatedOrg, proxy: ForwardProxy, *, tunnelled: bool
 ) -> None:
     """The error says where the proxy is configured, without its password, and nothing reaches the org."""
@@ -110,7 +112,7 @@ async def test_a_proxy_that_wants_another_password_is_said(
         ("502 Bad Gateway", "find out why the proxy can't reach the org"),
     ],
 )
-async def test_a_proxy_that_refuses_is_said(
+async def test_a_refusal_by_the_proxy_is_reported(
     access: OrgAccess, ca: PrivateCa, proxy: ForwardProxy, refusal: str, advice: str
 ) -> None:
     """A proxy's refusal is distinguished from Okta's, so token and cursor are kept."""
@@ -121,7 +123,7 @@ async def test_a_proxy_that_refuses_is_said(
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-async def test_a_proxy_that_is_not_there_is_said(access: OrgAccess, ca: PrivateCa) -> None:
+async def test_an_unreachable_proxy_is_reported(access: OrgAccess, ca: PrivateCa) -> None:
     """The error names the unreachable proxy, without its password."""
     nowhere = f"http://watcher:{URL_PASSWORD}@127.0.0.1:1"
     async with _client(replace(access, proxy=nowhere), ca) as client:
@@ -131,7 +133,7 @@ async def test_a_proxy_that_is_not_there_is_said(access: OrgAccess, ca: PrivateC
     assert PASSWORD not in str(caught.value)
 
 
-async def test_a_certificate_nobody_vouches_for_is_refused(access: OrgAccess, org: SimulatedOrg) -> None:
+async def test_an_untrusted_certificate_is_refused(access: OrgAccess, org: SimulatedOrg) -> None:
     """An untrusted certificate is refused with advice before anything is sent."""
     async with _client(access, None) as client:
         with pytest.raises(UnavailableError, match=r"the connection is not trusted .*set poll\.ca_file"):
@@ -139,7 +141,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(access: OrgAccess, or
     assert org.requests == []
 
 
-async def test_an_authority_does_not_vouch_for_another_name(
+async def test_a_certificate_for_another_host_is_refused(
     ca: PrivateCa, org: SimulatedOrg, proxy: ForwardProxy
 ) -> None:
     """The certificate of a trusted CA for another host name is refused."""

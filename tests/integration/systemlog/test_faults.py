@@ -46,7 +46,7 @@ OKTA_ERROR = b'{"errorCode":"E0000011","errorSummary":"Invalid token provided","
         ("206 Partial Content", BrokenTransferError),
     ],
 )
-async def test_a_refusal_says_what_okta_said(status: str, kind: type[SystemLogError]) -> None:
+async def test_a_refusal_raises_an_error_with_oktas_message(status: str, kind: type[SystemLogError]) -> None:
     """A refusal raises an error with Okta's own message instead of the SDK's error."""
     body = b"" if status.startswith("204") else OKTA_ERROR
     async with (
@@ -101,7 +101,7 @@ async def _chunks_cut_short(writer: asyncio.StreamWriter) -> None:
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n[]", id="negative length"),
     ],
 )
-async def test_a_broken_answer_is_never_an_empty_page(given: bytes | Writer) -> None:
+async def test_a_broken_answer_raises_an_error(given: bytes | Writer) -> None:
     """A broken answer raises an error instead of becoming an empty page, because the cursor would skip events."""
     async with faulty(given) as server, client_of(server.url) as client:
         with pytest.raises(BrokenTransferError) as caught:
@@ -111,21 +111,21 @@ async def test_a_broken_answer_is_never_an_empty_page(given: bytes | Writer) -> 
 
 
 @pytest.mark.parametrize("given", [_hang, _hang_in_the_body], ids=["no answer", "no end"])
-async def test_a_server_that_hangs_is_given_up(given: bytes | Writer) -> None:
+async def test_a_hanging_server_times_out(given: bytes | Writer) -> None:
     """A server that hangs raises TimedOutError after the timeout, before or within the answer."""
     async with faulty(given) as server, client_of(server.url, seconds=0.05) as client:
         with pytest.raises(UnavailableError, match=r"no answer within 0\.05 s"):
             await client.page(QUERY)
 
 
-async def test_a_server_that_hangs_up_is_unavailable() -> None:
+async def test_a_connection_closed_without_an_answer_is_unavailable() -> None:
     """A connection that is closed without an answer raises UnavailableError."""
     async with faulty(b"") as server, client_of(server.url) as client:
         with pytest.raises(UnavailableError, match="can't be reached"):
             await client.page(QUERY)
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_a_refused_connection_is_unavailable() -> None:
     """A refused connection raises UnavailableError with the org and the address."""
     async with faulty() as server:
         url = server.url
@@ -134,7 +134,7 @@ async def test_nobody_listening_is_unavailable() -> None:
             await client.page(QUERY)
 
 
-async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_host_name_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown host name raises UnavailableError, because the name service may be down."""
 
     def unknown(*_: object, **__: object) -> None:
@@ -146,7 +146,7 @@ async def test_a_name_that_nobody_knows_is_unavailable(monkeypatch: pytest.Monke
             await client.page(QUERY)
 
 
-async def test_a_connection_that_breaks_is_made_anew_once() -> None:
+async def test_a_broken_connection_is_retried_once() -> None:
     """A request is repeated once if the server closes the connection; the second time is a failure."""
     async with faulty(b"", answer(), b"", b"", answer()) as server, client_of(server.url) as client:
         assert (await client.page(QUERY)).count == 0
@@ -175,7 +175,7 @@ def _self_signed(folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_an_untrusted_certificate_is_refused_and_said(tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_refused_before_the_token_is_sent(tmp_path: Path) -> None:
     """An untrusted certificate is refused before the token is sent."""
     async with faulty(answer(), tls=_self_signed(tmp_path)) as server, client_of(server.url) as client:
         with pytest.raises(UntrustedError, match=r"the connection is not trusted .*certificate"):
@@ -189,7 +189,7 @@ def _limited(reset: int | None = None) -> bytes:
     return answer(body, None, status="429 Too Many Requests", **headers)
 
 
-async def test_a_429_is_waited_out() -> None:
+async def test_a_429_is_retried_after_the_reset() -> None:
     """A request waits for the reset by the server's clock, with a little jitter, and is then repeated."""
     sleep = Sleeps()
     limited = _limited(int(parsedate_to_datetime(DATE).timestamp()) + 20)
@@ -202,7 +202,7 @@ async def test_a_429_is_waited_out() -> None:
     assert page.count == 1
 
 
-async def test_429s_without_end_are_given_up() -> None:
+async def test_endless_429s_raise_an_error_after_a_deadline() -> None:
     """Endless 429 responses raise an error after a deadline, with increasing waits."""
     sleep = Sleeps()
     async with faulty(_limited()) as server, client_of(server.url, sleep=sleep) as client:
@@ -213,7 +213,7 @@ async def test_429s_without_end_are_given_up() -> None:
     assert (caught.value.status, caught.value.error_code) == (429, "E0000047")
 
 
-async def test_a_wait_ends_at_once_when_it_is_cancelled() -> None:
+async def test_a_cancelled_wait_ends_at_once() -> None:
     """The daemon stops within seconds, rate limit or not."""
     waiting = asyncio.Event()
 
@@ -226,7 +226,7 @@ async def test_a_wait_ends_at_once_when_it_is_cancelled() -> None:
         await _cancel(client, waiting)
 
 
-async def test_a_request_ends_at_once_when_it_is_cancelled() -> None:
+async def test_a_cancelled_request_ends_at_once() -> None:
     """A cancelled request ends at once, even in the middle of an answer."""
     sent = asyncio.Event()
 

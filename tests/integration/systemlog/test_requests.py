@@ -18,7 +18,7 @@ from oktawatch.systemlog.transport import open_session
 from tests.support.faults import QUERY, TOKEN, answer, client_of, faulty
 
 
-async def test_a_request_is_written_as_okta_wants_it() -> None:
+async def test_a_request_has_the_token_and_the_unchanged_url() -> None:
     """A request has the SSWS scheme, the unchanged URL and oktawatch's User-Agent, and nothing from the environment."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         odd = f"{QUERY}&after=%7e,%2C+'()~%20"
@@ -44,7 +44,7 @@ async def test_no_redirect_is_followed(status: str) -> None:
     assert other.requests == []
 
 
-async def test_cookies_are_not_kept() -> None:
+async def test_cookies_are_not_stored() -> None:
     """Cookies are not kept, so that only the token identifies the client."""
     async with faulty(answer(Set_Cookie="sid=1; Path=/")) as server, client_of(server.url) as client:
         await client.page(QUERY)
@@ -52,7 +52,7 @@ async def test_cookies_are_not_kept() -> None:
     assert "cookie" not in server.requests[1].lower()
 
 
-async def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The SDK's variables and files, and proxies in the environment, have no effect."""
     (tmp_path / "okta.yaml").write_text(
         "okta:\n  client:\n    orgUrl: http://127.0.0.1:1\n    token: other\n"
@@ -69,7 +69,7 @@ async def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch, 
     assert f"SSWS {TOKEN}" in server.requests[0]
 
 
-async def test_no_log_of_the_sdk_shows_the_token(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_sdks_log_does_not_contain_the_token(caplog: pytest.LogCaptureFixture) -> None:
     """The SDK's logger is disabled, because it would write headers at DEBUG and tracebacks at ERROR."""
     caplog.set_level(logging.DEBUG)
     async with faulty(answer(), b"") as server, client_of(server.url) as client:
@@ -80,7 +80,7 @@ async def test_no_log_of_the_sdk_shows_the_token(caplog: pytest.LogCaptureFixtur
     assert "okta-sdk-python" not in {record.name for record in caplog.records}
 
 
-async def test_only_the_log_is_asked() -> None:
+async def test_only_queries_of_the_system_log_are_sent() -> None:
     """A query that does not address the System Log is not sent."""
     async with faulty(answer()) as server, client_of(server.url) as client:
         for query in (
@@ -95,7 +95,7 @@ async def test_only_the_log_is_asked() -> None:
     assert server.requests == []
 
 
-async def test_clients_share_a_session_and_leave_it_open() -> None:
+async def test_closing_a_client_leaves_the_shared_session_open() -> None:
     """Clients share a session, and closing a client leaves it open."""
     async with faulty(answer()) as server, open_session(None) as session:
         for name in ("acme", "globex"):
@@ -115,7 +115,7 @@ async def test_a_closed_client_can_be_used_again() -> None:
         assert (await client.page(QUERY)).count == 0
 
 
-async def test_two_orgs_keep_their_tokens_apart() -> None:
+async def test_each_org_uses_its_own_token() -> None:
     """Two orgs use their own tokens, although the SDK keeps some state on classes."""
     async with (
         faulty(answer()) as one,

@@ -74,7 +74,7 @@ def _asked(org: SimulatedOrg) -> list[tuple[str, int | None]]:
     return [(request.path_qs.partition("?")[0], request.status) for request in org.requests]
 
 
-async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -> None:
+async def test_one_access_token_is_used_for_many_pages(org: SimulatedOrg, url: str) -> None:
     """One access token is requested with the first page and used for all pages."""
     async with client_of(url, app=APP) as client:
         for _ in range(3):
@@ -82,7 +82,7 @@ async def test_one_access_token_serves_many_pages(org: SimulatedOrg, url: str) -
     assert _asked(org) == [(TOKEN_PATH, 200)] + [(LOGS_PATH, 200)] * 3
 
 
-async def test_each_page_is_proven(org: SimulatedOrg, app: App, url: str) -> None:
+async def test_each_request_has_a_dpop_proof(org: SimulatedOrg, app: App, url: str) -> None:
     """With DPoP, a challenge is answered, the token is bound to a key, and each request has a proof."""
     app.dpop = True
     async with client_of(url, app=BOUND) as client:
@@ -92,9 +92,7 @@ async def test_each_page_is_proven(org: SimulatedOrg, app: App, url: str) -> Non
 
 
 @pytest.mark.parametrize("access", [APP, BOUND], ids=["bearer", "bound"])
-async def test_a_token_that_was_taken_back_is_replaced(
-    org: SimulatedOrg, url: str, access: ServiceApp
-) -> None:
+async def test_a_revoked_token_is_replaced(org: SimulatedOrg, url: str, access: ServiceApp) -> None:
     """A 401 for a revoked access token requests another one and retries without an error."""
     async with client_of(url, app=access) as client:
         await client.page(_query())
@@ -104,7 +102,7 @@ async def test_a_token_that_was_taken_back_is_replaced(
     assert _asked(org) == [(LOGS_PATH, 401), (TOKEN_PATH, 200), (LOGS_PATH, 200)]
 
 
-async def test_a_token_is_tried_once_more_and_no_oftener(org: SimulatedOrg, url: str) -> None:
+async def test_a_new_token_is_requested_once_for_a_refused_request(org: SimulatedOrg, url: str) -> None:
     """A new access token is requested only once for a refused request."""
     org.faults.next(10, faults.refused_token())
     async with client_of(url, app=APP) as client:
@@ -122,7 +120,7 @@ async def test_a_short_lived_token_is_used_more_than_once(org: SimulatedOrg, app
     assert [path for path, _ in _asked(org)].count(TOKEN_PATH) == 1
 
 
-async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) -> None:
+async def test_proof_keys_are_replaced_each_day(org: SimulatedOrg, app: App, url: str) -> None:
     """The key of the proofs is changed each day, together with its access token."""
     app.dpop = True
     keys = []
@@ -144,7 +142,7 @@ async def test_keys_are_changed_each_day(org: SimulatedOrg, app: App, url: str) 
         ({"client_id": "0oa-of-nobody"}, TokenRefusedError, "invalid_client", "check client_id"),
     ],
 )
-async def test_a_refusal_says_what_to_do(
+async def test_each_setup_mistake_has_its_own_error(
     org: SimulatedOrg,
     app: App,
     url: str,
@@ -165,7 +163,7 @@ async def test_a_refusal_says_what_to_do(
     assert caught.value.__context__ is caught.value.__cause__ is None, "its frames would hold the key"
 
 
-async def test_an_app_that_requires_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
+async def test_dpop_is_used_if_okta_requires_it(org: SimulatedOrg, app: App, url: str) -> None:
     """DPoP is used without configuration if Okta requires it, which is remembered."""
     app.dpop = True
     async with client_of(url, app=APP) as client:
@@ -178,7 +176,7 @@ async def test_an_app_that_requires_dpop_gets_it(org: SimulatedOrg, app: App, ur
     assert _asked(org)[5:] == [(LOGS_PATH, 401), (TOKEN_PATH, 200), (LOGS_PATH, 200)]
 
 
-async def test_an_app_that_begins_to_require_dpop_gets_it(org: SimulatedOrg, app: App, url: str) -> None:
+async def test_dpop_is_used_as_soon_as_okta_requires_it(org: SimulatedOrg, app: App, url: str) -> None:
     """DPoP is used as soon as Okta requires it, even if an admin enables it while the daemon runs."""
     async with client_of(url, app=APP) as client:
         await client.page(_query())
@@ -187,7 +185,7 @@ async def test_an_app_that_begins_to_require_dpop_gets_it(org: SimulatedOrg, app
         assert (await client.page(_query())).count == 0
 
 
-async def test_dpop_can_be_forbidden(org: SimulatedOrg, app: App, url: str) -> None:
+async def test_an_error_names_the_setting_that_disables_dpop(org: SimulatedOrg, app: App, url: str) -> None:
     """If DPoP is disabled but required, the error names the setting."""
     app.dpop = True
     async with client_of(url, app=replace(APP, dpop=False)) as client:
@@ -197,7 +195,7 @@ async def test_dpop_can_be_forbidden(org: SimulatedOrg, app: App, url: str) -> N
     assert caught.value.__context__ is caught.value.__cause__ is None
 
 
-async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> None:
+async def test_a_wrong_clock_is_named_in_the_error(org: SimulatedOrg, url: str) -> None:
     """If the local clock is wrong, the error names the clock as a possible cause."""
     org.oauth._now = lambda: time.time() + 7200
     async with client_of(url, app=APP) as client:
@@ -224,7 +222,7 @@ async def test_a_clock_that_is_wrong_is_named(org: SimulatedOrg, url: str) -> No
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-async def test_the_token_endpoint_fails_like_any_other(
+async def test_a_failing_token_endpoint_raises_a_system_log_error(
     org: SimulatedOrg, url: str, fault: faults.Fault, kind: type[SystemLogError]
 ) -> None:
     """Any failure of the token endpoint raises SystemLogError, and the next request succeeds."""
@@ -238,7 +236,7 @@ async def test_the_token_endpoint_fails_like_any_other(
         assert (await client.page(_query())).count == 0
 
 
-async def test_a_token_endpoint_that_is_busy_is_waited_for(org: SimulatedOrg, url: str) -> None:
+async def test_the_rate_limit_of_the_token_endpoint_is_respected(org: SimulatedOrg, url: str) -> None:
     """A token request waits by its own rate limit headers."""
     org.faults.next(1, faults.bare(429), path=TOKEN_PATH)
     sleep = Sleeps()
@@ -247,7 +245,7 @@ async def test_a_token_endpoint_that_is_busy_is_waited_for(org: SimulatedOrg, ur
     assert sleep.taken == [5.25]
 
 
-async def test_a_token_endpoint_that_hangs_is_given_up(org: SimulatedOrg, url: str) -> None:
+async def test_a_hanging_token_endpoint_times_out(org: SimulatedOrg, url: str) -> None:
     """A token endpoint that hangs raises TimedOutError after the timeout of a request."""
     org.faults.next(1, faults.hang(), path=TOKEN_PATH)
     async with client_of(url, app=APP, seconds=0.2) as client:
@@ -266,7 +264,7 @@ async def test_a_token_endpoint_that_hangs_is_given_up(org: SimulatedOrg, url: s
         b"\xff",
     ],
 )
-async def test_an_odd_token_is_no_token(body: bytes) -> None:
+async def test_a_malformed_token_answer_raises_an_error(body: bytes) -> None:
     """A malformed answer of the token endpoint raises an error."""
     async with faulty(answer(body)) as server, client_of(server.url, app=APP) as client:
         with pytest.raises(BrokenTransferError, match="contains no access token"):
@@ -274,7 +272,7 @@ async def test_an_odd_token_is_no_token(body: bytes) -> None:
     assert all("POST" in head for head in server.requests), "no page is requested without a token"
 
 
-async def test_a_host_that_is_no_org_is_named() -> None:
+async def test_a_url_that_is_not_an_orgs_is_named_in_the_error() -> None:
     """If the URL is not an org's, the token request raises an error that names it."""
     missing = answer(b"", status="404 Not Found")
     async with faulty(missing) as server, client_of(server.url, app=APP) as client:
@@ -282,7 +280,7 @@ async def test_a_host_that_is_no_org_is_named() -> None:
             await client.page(_query())
 
 
-async def test_the_loop_goes_on_while_something_is_signed(
+async def test_signing_does_not_block_the_event_loop(
     app: App, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keys, assertions and proofs are created in a separate thread, so that they don't block the event loop."""
@@ -304,7 +302,7 @@ async def test_the_loop_goes_on_while_something_is_signed(
     assert threads == {"oktawatch-signing"}
 
 
-async def test_an_assertion_is_the_sdks(url: str) -> None:
+async def test_an_assertion_has_the_sdks_header_and_claims(url: str) -> None:
     """The header and the claims are those of the SDK, except for the times and the unique id."""
     async with open_session(None) as session:
         executor = make_executor(OrgAccess("acme", url, app=APP), session, timeout=1, dpop=False)
@@ -322,7 +320,7 @@ async def test_an_assertion_is_the_sdks(url: str) -> None:
     assert lifetimes[0] == lifetimes[1]
 
 
-async def test_a_wait_for_a_token_ends_at_once_when_it_is_cancelled(org: SimulatedOrg, url: str) -> None:
+async def test_a_cancelled_wait_for_a_token_ends_at_once(org: SimulatedOrg, url: str) -> None:
     """Cancelling ends a wait for the token endpoint's rate limit at once."""
     org.faults.next(1, faults.hang(), path=TOKEN_PATH)
     async with client_of(url, app=APP) as client:

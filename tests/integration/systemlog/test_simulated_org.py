@@ -58,7 +58,7 @@ def _uuids(pages: list[Page]) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [1000, 333])
-async def test_polling_brings_every_event_in_order_of_persistence(org: SimulatedOrg, limit: int) -> None:
+async def test_polling_returns_every_event_in_order_of_persistence(org: SimulatedOrg, limit: int) -> None:
     """Polling returns every event in the order of persistence, for any page size."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, polling_query(since=SINCE, filter="", limit=limit))
@@ -68,7 +68,7 @@ async def test_polling_brings_every_event_in_order_of_persistence(org: Simulated
     assert all(page.rejected == [] for page in pages)
 
 
-async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: VirtualTime) -> None:
+async def test_polling_continues_at_its_cursor(org: SimulatedOrg, clock: VirtualTime) -> None:
     """The cursor of a stream that had caught up returns only later events."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, polling_query(since=SINCE, filter=SIGN_INS, limit=1000))
@@ -82,7 +82,7 @@ async def test_polling_goes_on_where_it_was(org: SimulatedOrg, clock: VirtualTim
     assert (again.count, again.caught_up, again.next) == (0, True, page.resume)
 
 
-async def test_bounded_reading_brings_every_event_in_order_of_published(org: SimulatedOrg) -> None:
+async def test_a_bounded_read_returns_every_event_in_order_of_published(org: SimulatedOrg) -> None:
     """A bounded read returns every event in the order of ``published`` and ends."""
     async with serve(org) as url, client_of(url) as client:
         pages = await _all(client, bounded_query(since=SINCE, until=NOW, filter=SIGN_INS, limit=1000))
@@ -93,7 +93,7 @@ async def test_bounded_reading_brings_every_event_in_order_of_published(org: Sim
     assert [page.next is None for page in pages] == [False, False, True]
 
 
-async def test_what_others_published_comes_over_the_wire(clock: VirtualTime) -> None:
+async def test_published_example_events_arrive_unchanged(clock: VirtualTime) -> None:
     """Published example events arrive unchanged over HTTP with gzip."""
     lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
     org = SimulatedOrg(token=TOKEN, now=clock)
@@ -104,7 +104,7 @@ async def test_what_others_published_comes_over_the_wire(clock: VirtualTime) -> 
     assert pages[0].events[0].body() == json.loads(lines[0])
 
 
-async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
+async def test_a_rate_limit_window_is_never_used_up(clock: VirtualTime) -> None:
     """A reader waits for the next rate limit window instead of using one up."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=3)
     org.extend(generate(2_500, end=NOW))
@@ -119,7 +119,7 @@ async def test_a_window_is_never_used_up(clock: VirtualTime) -> None:
 
 
 @pytest.mark.parametrize(("limit", "others"), [(20, 8), (120, 70)])
-async def test_hours_of_polling_and_backfilling_use_no_window_up(
+async def test_polls_and_a_backfill_use_up_no_window_for_hours(
     clock: VirtualTime, limit: int, others: int
 ) -> None:
     """Polls and a backfill keep to half of the limit beside other clients, and polls continue."""
@@ -148,7 +148,7 @@ async def test_hours_of_polling_and_backfilling_use_no_window_up(
     assert read > 120 * limit // 4
 
 
-async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) -> None:
+async def test_a_window_used_up_by_others_is_waited_for(clock: VirtualTime) -> None:
     """A used-up window is waited for by the org's clock, even if the local clock is wrong."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=10)
     org.extend(generate(2_500, end=NOW))
@@ -163,7 +163,7 @@ async def test_a_window_that_others_used_up_is_waited_out(clock: VirtualTime) ->
     assert clock.slept == [61]
 
 
-async def test_a_window_that_never_ends_is_given_up(clock: VirtualTime) -> None:
+async def test_a_window_that_never_ends_raises_an_error(clock: VirtualTime) -> None:
     """A rate limit window that never ends raises an error."""
     org = SimulatedOrg(token=TOKEN, now=clock, rate_limit=1)
     sleep = Sleeps()
@@ -185,7 +185,7 @@ async def test_a_window_that_never_ends_is_given_up(clock: VirtualTime) -> None:
         "/api/v1/logs?since=soon",
     ],
 )
-async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, query: str) -> None:
+async def test_a_refused_query_raises_request_refused_error(org: SimulatedOrg, query: str) -> None:
     """A refused query, such as an invalid cursor, raises RequestRefusedError."""
     async with serve(org) as url, client_of(url) as client:
         with pytest.raises(RequestRefusedError) as caught:
@@ -195,7 +195,7 @@ async def test_what_okta_does_not_take_is_a_refused_request(org: SimulatedOrg, q
     assert caught.value.date == NOW
 
 
-async def test_many_orgs_are_read_at_once(clock: VirtualTime) -> None:
+async def test_many_orgs_are_read_concurrently(clock: VirtualTime) -> None:
     """Many orgs are read concurrently over one session, each with its token and events."""
     orgs = [SimulatedOrg(token=f"00invented-{number}", now=clock) for number in range(6)]
     for number, org in enumerate(orgs):
