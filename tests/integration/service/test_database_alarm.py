@@ -137,7 +137,7 @@ def _locked(world: World) -> Iterator[None]:
     ],
     ids=["full", "read-only", "locked"],
 )
-async def test_a_file_that_cannot_be_written_is_told(world: World, broken: Break, error: str) -> None:
+async def test_an_unwritable_file_raises_an_alarm(world: World, broken: Break, error: str) -> None:
     """The alarm is sent within `silence.after` and one interval, even without a page to write, and its end is sent once."""
     await world.live(timedelta(minutes=5))
     with broken(world):
@@ -155,7 +155,7 @@ async def test_a_file_that_cannot_be_written_is_told(world: World, broken: Break
     assert world.lost == 0
 
 
-async def test_a_file_that_is_gone_is_told_at_once(world: World) -> None:
+async def test_a_deleted_file_raises_an_alarm_at_once(world: World) -> None:
     """If the file is deleted, the daemon sends an alarm and ends, because its writes would be lost."""
     world.file.unlink()
     await world.watch.round()

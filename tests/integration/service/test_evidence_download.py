@@ -20,9 +20,7 @@ from tests.support.http import listening
 from tests.support.publisher import Publisher, Respond, endless, stalling, status
 
 
-async def test_a_list_is_fetched_and_only_fetched_again_when_it_changed(
-    publisher: Publisher, tmp_path: Path
-) -> None:
+async def test_an_unchanged_list_is_not_fetched_again(publisher: Publisher, tmp_path: Path) -> None:
     """The second request names the ETag of the first answer; a new list replaces the old one."""
     source = source_of(publisher, tmp_path)
     assert size_of(source) is None
@@ -36,7 +34,9 @@ async def test_a_list_is_fetched_and_only_fetched_again_when_it_changed(
     assert (state.modified_at, state.checked_at) == (NOW + 2 * DAY, NOW + 2 * DAY)
 
 
-async def test_a_server_without_etags(publisher: Publisher, tmp_path: Path) -> None:
+async def test_last_modified_or_the_contents_replace_a_missing_etag(
+    publisher: Publisher, tmp_path: Path
+) -> None:
     """Last-Modified serves as well; without either, the same contents are unchanged."""
     publisher.etag, publisher.last_modified = None, "Tue, 24 Nov 2026 07:00:00 GMT"
     source = source_of(publisher, tmp_path)
@@ -62,7 +62,7 @@ async def test_a_server_without_etags(publisher: Publisher, tmp_path: Path) -> N
         (status(304), "reported an unchanged file"),
     ],
 )
-async def test_an_answer_without_a_file(
+async def test_an_error_of_the_server_does_not_contain_the_url(
     publisher: Publisher, tmp_path: Path, answer: Respond, problem: str
 ) -> None:
     """The error has the reason, but not the URL, which contains the licence key."""
@@ -120,7 +120,7 @@ async def test_a_password_is_not_sent_to_another_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("answer", [endless, status(200)], ids=["endless", "gzip bomb"])
-async def test_a_body_without_end(
+async def test_an_endless_body_is_read_up_to_the_limit(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: object
 ) -> None:
     """Reading stops at the limit, also if a small compressed body inflates to it."""
@@ -140,7 +140,7 @@ async def test_a_body_without_end(
     assert {path.name for path in source.file.path.iterdir()} == {"lock", "state.json"}
 
 
-async def test_a_gzip_file_that_inflates_to_gigabytes(
+async def test_the_size_limit_applies_to_the_unpacked_file(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The size limit applies to the unpacked file."""
@@ -150,7 +150,7 @@ async def test_a_gzip_file_that_inflates_to_gigabytes(
         await update(source_of(publisher, tmp_path))
 
 
-async def test_a_server_that_stalls(
+async def test_a_stalling_server_times_out(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole download has a time limit."""
@@ -160,7 +160,7 @@ async def test_a_server_that_stalls(
         await update(source_of(publisher, tmp_path))
 
 
-async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_refused_connection_is_reported_without_the_url(tmp_path: Path) -> None:
     """A refused connection is an error without the URL."""
     publisher = Publisher()
     publisher.url = "http://127.0.0.1:9/exits"

@@ -29,7 +29,7 @@ from tests.support.publisher import Publisher, status
 from tests.unit.detection.events import event
 
 
-async def test_only_its_owner_can_read_what_is_fetched(publisher: Publisher, tmp_path: Path) -> None:
+async def test_fetched_files_are_readable_only_by_their_owner(publisher: Publisher, tmp_path: Path) -> None:
     """The folder and its files have the permissions of other state, and nothing else is left in it."""
     source = source_of(publisher, tmp_path)
     await update(source)
@@ -41,7 +41,7 @@ async def test_only_its_owner_can_read_what_is_fetched(publisher: Publisher, tmp
     assert {path.name for path in folder.iterdir()} == {"lock", "state.json", source.state().file}
 
 
-async def test_a_crash_at_any_moment_leaves_a_whole_file_with_its_own_etag(
+async def test_a_crash_at_any_moment_leaves_a_complete_file_with_its_etag(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder is copied before and after each rename, which is what a killed process would leave."""
@@ -82,7 +82,7 @@ async def test_a_crash_at_any_moment_leaves_a_whole_file_with_its_own_etag(
     assert sizes == [10, 10, 10, 10, 10, 11]
 
 
-async def test_two_updates_at_once(publisher: Publisher, tmp_path: Path) -> None:
+async def test_concurrent_updates_fetch_once(publisher: Publisher, tmp_path: Path) -> None:
     """Of two updates at once, one fetches and the other does nothing."""
     results = await asyncio.gather(
         *(update(source_of(publisher, tmp_path)) for _ in range(2)), return_exceptions=True
@@ -91,7 +91,7 @@ async def test_two_updates_at_once(publisher: Publisher, tmp_path: Path) -> None
     assert len(publisher.requests) == 1
 
 
-async def test_another_url_is_another_source(publisher: Publisher, tmp_path: Path) -> None:
+async def test_a_changed_url_does_not_use_the_previous_file(publisher: Publisher, tmp_path: Path) -> None:
     """Neither the file nor the ETag of the previous URL is used."""
     await update(source_of(publisher, tmp_path))
     other = source_of(publisher, tmp_path, query="?list=other")
@@ -112,7 +112,7 @@ def test_each_source_has_its_own_folder(names: list[str]) -> None:
     assert len(folder.encode()) < 100
 
 
-async def test_nothing_that_is_written_contains_the_url(publisher: Publisher, tmp_path: Path) -> None:
+async def test_no_written_file_contains_the_url(publisher: Publisher, tmp_path: Path) -> None:
     """The state identifies the URL by its digest."""
     source = source_of(publisher, tmp_path)
     await update(source)
@@ -122,7 +122,9 @@ async def test_nothing_that_is_written_contains_the_url(publisher: Publisher, tm
     assert KEY not in repr(source)
 
 
-async def test_when_a_source_is_due(publisher: Publisher, tmp_path: Path) -> None:
+async def test_a_source_is_due_after_its_interval_and_failures_delay_it(
+    publisher: Publisher, tmp_path: Path
+) -> None:
     """A source is due at once, then after the refresh interval. After failures, the delay doubles from five minutes."""
     source = source_of(publisher, tmp_path)
     assert source.is_due(NOW)
@@ -144,7 +146,9 @@ async def test_when_a_source_is_due(publisher: Publisher, tmp_path: Path) -> Non
     assert source.is_due(moment - timedelta(days=1)), "the clock was a day ahead at the last attempt"
 
 
-async def test_an_attempt_that_ends_the_process_counts(publisher: Publisher, tmp_path: Path) -> None:
+async def test_an_attempt_that_killed_the_process_counts_as_a_failure(
+    publisher: Publisher, tmp_path: Path
+) -> None:
     """An attempt in which the daemon is killed counts as a failure; one that is cancelled by a stop doesn't."""
     source = source_of(publisher, tmp_path)
     counted: list[bool] = []
@@ -163,7 +167,7 @@ async def test_an_attempt_that_ends_the_process_counts(publisher: Publisher, tmp
 
 
 @pytest.mark.parametrize("step", ["_accept", "_write_state"])
-async def test_a_stop_waits_for_a_step_that_has_begun(
+async def test_a_stop_waits_until_the_file_is_replaced(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """An update that is cancelled while a thread replaces the file ends with the new file in use."""
@@ -191,7 +195,7 @@ async def test_a_stop_waits_for_a_step_that_has_begun(
     assert not source.is_due(NOW + DAY)
 
 
-async def test_sources_that_change_at_the_same_time(publisher: Publisher, tmp_path: Path) -> None:
+async def test_concurrent_reloads_keep_all_sources_in_order(publisher: Publisher, tmp_path: Path) -> None:
     """Each thread publishes what all of them have loaded, in the order of the configuration."""
     fetched = [source_of(publisher, tmp_path / str(number), name=f"s{number}") for number in range(8)]
     evidence = Evidence()
@@ -208,7 +212,9 @@ def is_known(evidence: Evidence) -> bool:
     return evidence.classify(event()).kind is Kind.TOR
 
 
-async def test_the_daemons_rounds(publisher: Publisher, tmp_path: Path) -> None:
+async def test_the_daemon_fetches_missing_sources_and_uses_refreshed_ones(
+    publisher: Publisher, tmp_path: Path
+) -> None:
     """A missing source is fetched at once; a refreshed one is used in the next classification."""
     clock = [NOW]
     source, evidence = source_of(publisher, tmp_path), Evidence()
@@ -270,7 +276,9 @@ async def test_a_file_that_another_process_fetched_is_used(publisher: Publisher,
     assert [len(publisher.requests), is_known(evidence)] == [2, True]
 
 
-async def test_a_folder_that_cannot_be_written(publisher: Publisher, tmp_path: Path) -> None:
+async def test_no_request_is_made_if_the_folder_cannot_be_written(
+    publisher: Publisher, tmp_path: Path
+) -> None:
     """No request is made, because an attempt must be recorded first."""
     (tmp_path / "exits").write_text("a file in the place of the folder")
     with pytest.raises(EvidenceUpdateError, match=f"can't write {tmp_path / 'exits'}: "):
@@ -279,7 +287,9 @@ async def test_a_folder_that_cannot_be_written(publisher: Publisher, tmp_path: P
 
 
 @pytest.mark.parametrize("age_h", [0, 48, 49])
-async def test_a_stale_source(publisher: Publisher, tmp_path: Path, age_h: int) -> None:
+async def test_a_source_is_stale_after_twice_the_refresh_interval(
+    publisher: Publisher, tmp_path: Path, age_h: int
+) -> None:
     """A source that was not fetched for twice the refresh interval is stale."""
     source = source_of(publisher, tmp_path)
     await update(source)

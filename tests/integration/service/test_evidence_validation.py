@@ -34,7 +34,7 @@ from tests.support.publisher import Publisher
         (gzip.compress(OLD.encode(), mtime=0)[:-9], "can't be used: expected a complete gzip file"),
     ],
 )
-async def test_a_file_that_must_not_replace_the_present_one(
+async def test_an_unusable_file_does_not_replace_the_current_one(
     publisher: Publisher, tmp_path: Path, content: str | bytes, problem: str
 ) -> None:
     """An unusable file doesn't replace the current one or its ETag. The state has the reason, and no text of the file."""
@@ -54,7 +54,7 @@ async def test_a_file_that_must_not_replace_the_present_one(
     assert source.inspect(NOW + 2 * DAY).word == "ok"
 
 
-async def test_half_of_the_entries_are_enough(publisher: Publisher, tmp_path: Path) -> None:
+async def test_a_list_may_lose_half_of_its_entries(publisher: Publisher, tmp_path: Path) -> None:
     """A list may lose up to half of its entries, and the first list may have any size."""
     source = source_of(publisher, tmp_path)
     await update(source)
@@ -101,7 +101,9 @@ def archive(name: str, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("packed", ["plain", "gzip", "tar"])
-async def test_a_database(publisher: Publisher, tmp_path: Path, packed: str) -> None:
+async def test_a_database_can_be_plain_compressed_or_archived(
+    publisher: Publisher, tmp_path: Path, packed: str
+) -> None:
     """A database is accepted uncompressed, compressed, or in an archive like MaxMind's."""
     content = database(100)
     pack: dict[str, Callable[[bytes], bytes]] = {
@@ -129,7 +131,7 @@ async def test_a_database(publisher: Publisher, tmp_path: Path, packed: str) -> 
         (b"", "can't be used"),
     ],
 )
-async def test_a_database_that_must_not_replace_the_present_one(
+async def test_an_unusable_database_does_not_replace_the_current_one(
     publisher: Publisher, tmp_path: Path, content: bytes, problem: str
 ) -> None:
     """The same rules apply to databases."""

@@ -121,7 +121,7 @@ def _name(value: object) -> str | None:
     return getattr(value, "name", None)
 
 
-def test_every_fault_of_the_simulated_org_is_here() -> None:
+def test_every_fault_of_the_simulated_org_is_tested() -> None:
     """This module has an expected result for each fault of the simulated org."""
     here = [*SURVIVED, *(fault for some in (PASSING | LASTING).values() for fault in some)]
     assert {fault.name for fault in here} == {fault.name for fault in faults.every()} | {"hang", "stall"}
@@ -132,7 +132,7 @@ def test_every_fault_of_the_simulated_org_is_here() -> None:
     [(fault, reason) for reason, some in (PASSING | LASTING).items() for fault in some],
     ids=_name,
 )
-async def test_a_fault_is_outlived(
+async def test_a_fault_is_logged_and_retried_until_it_ends(
     time: VirtualTime, database: DatabaseExecutor, fault: faults.Fault, reason: str
 ) -> None:
     """A fault is logged when it begins and ends, is retried with bounded delays, and does not affect the other org."""
@@ -173,7 +173,7 @@ async def test_a_fault_is_outlived(
 
 
 @pytest.mark.parametrize("fault", SURVIVED, ids=_name)
-async def test_an_oddity_is_no_failure(
+async def test_an_unusual_response_is_no_failure(
     time: VirtualTime, database: DatabaseExecutor, fault: faults.Fault
 ) -> None:
     """An unusual response costs at most an additional request."""

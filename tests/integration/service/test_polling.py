@@ -129,7 +129,9 @@ def _events(logs: list[EventDict]) -> list[str]:
     return [line["event"] for line in logs]
 
 
-async def test_a_good_round(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_a_round_that_caught_up_is_followed_at_the_usual_time(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
     """A round that caught up is followed by one at the usual time, with a deadline of five minutes."""
     poller = Rounds(PageResult())
     org = Org(database, poller)
@@ -140,7 +142,7 @@ async def test_a_good_round(database: DatabaseExecutor, logs: list[EventDict]) -
     assert (org.enqueued, org.polling.failing, logs) == (0, False, [])
 
 
-async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor) -> None:
+async def test_new_notifications_are_delivered_at_once(database: DatabaseExecutor) -> None:
     """A round with new notifications triggers their delivery at once."""
     org = Org(database, Rounds(PageResult(notifications=2)))
 
@@ -149,7 +151,7 @@ async def test_what_is_enqueued_is_delivered_at_once(database: DatabaseExecutor)
     assert org.enqueued == 1
 
 
-async def test_a_round_that_reached_its_deadline_goes_on_at_once(database: DatabaseExecutor) -> None:
+async def test_a_round_that_reached_its_deadline_continues_at_once(database: DatabaseExecutor) -> None:
     """A round that reached its deadline continues at once."""
     org = Org(database, Rounds(PageResult(), PageResult()))
     moments = iter([0.0, DEADLINE.total_seconds()])
@@ -179,7 +181,7 @@ async def test_failures_in_a_row_are_logged_and_recorded(
 @pytest.mark.parametrize(
     "kind", [TokenRefusedError, PermissionMissingError, WrongHostError, RequestRefusedError]
 )
-async def test_what_people_must_mend_is_tried_slowly(
+async def test_a_failure_that_a_person_must_fix_is_retried_less_often(
     database: DatabaseExecutor, kind: type[SystemLogError]
 ) -> None:
     """A failure that a person must fix is retried less often."""
@@ -193,7 +195,7 @@ async def test_what_people_must_mend_is_tried_slowly(
     assert 3 * MINUTE <= second <= 5 * MINUTE
 
 
-async def test_the_databases_trouble_is_told_once_for_all(
+async def test_a_database_failure_is_logged_once_for_all_orgs(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
     """A database failure is logged once, however many orgs it affects, and once when it is over."""
@@ -210,7 +212,7 @@ async def test_the_databases_trouble_is_told_once_for_all(
     assert (await orgs[0].status()).last_error is None
 
 
-async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: DatabaseExecutor) -> None:
+async def test_recording_a_failure_does_not_end_a_database_failure(database: DatabaseExecutor) -> None:
     """A recorded failure does not end the database's failures, because a full disk may accept the update."""
     trouble = DatabaseTrouble(lost=lambda: None)
     trouble.failed(StoreError("disk full"))
@@ -222,7 +224,9 @@ async def test_a_recorded_failure_ends_no_trouble_of_the_database(database: Data
     assert (await org.status()).last_error == "no route"
 
 
-async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_a_failure_that_cannot_be_recorded_is_logged(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
     """A failure of an org is logged even if it can't be recorded, and so is the database's failure."""
     database.close()
     broken = DatabaseExecutor("sqlite:////proc/nowhere.db", create=True)
@@ -235,7 +239,9 @@ async def test_a_failure_that_cannot_be_recorded(database: DatabaseExecutor, log
     assert _events(logs) == ["poll_failed", "database_failed"]
 
 
-async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_a_cursor_moved_by_another_process_is_a_failure_of_the_org(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
     """A cursor that another process moves again and again is a failure of the org, not of the database."""
     moved = CursorMovedError("the cursor of acme was moved by another writer")
     org = Org(database, Rounds(moved, moved))
@@ -246,7 +252,7 @@ async def test_another_writer_is_this_orgs_matter(database: DatabaseExecutor, lo
     assert (await org.status()).last_error == "the cursor of acme was moved by another writer"
 
 
-async def test_the_last_page_of_the_previous_process_is_no_failure(
+async def test_a_cursor_moved_once_is_read_again_without_a_failure(
     database: DatabaseExecutor, logs: list[EventDict]
 ) -> None:
     """A cursor that was moved once is read again in the same round, and within its deadline."""
@@ -276,7 +282,9 @@ async def test_an_org_that_was_handed_over_has_not_failed(
     assert (await org.status()).last_error is None
 
 
-async def test_a_bug_is_contained(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_an_unexpected_exception_is_logged_as_a_failure(
+    database: DatabaseExecutor, logs: list[EventDict]
+) -> None:
     """An unexpected exception is logged as a failure, and its text is not stored."""
     org = Org(database, Rounds(KeyError("somebody@example.com"), PageResult()))
 
@@ -288,7 +296,7 @@ async def test_a_bug_is_contained(database: DatabaseExecutor, logs: list[EventDi
     assert (logs[0]["reason"], type(logs[0]["exc_info"])) == ("unexpected", KeyError)
 
 
-async def test_a_bug_is_recorded_by_its_kind(database: DatabaseExecutor) -> None:
+async def test_an_unexpected_exception_is_recorded_by_its_kind(database: DatabaseExecutor) -> None:
     """`status` names the kind of exception and where to look."""
     org = Org(database, Rounds(KeyError("somebody@example.com")))
 
@@ -297,7 +305,7 @@ async def test_a_bug_is_recorded_by_its_kind(database: DatabaseExecutor) -> None
     assert (await org.status()).last_error == "KeyError, see the log"
 
 
-async def test_a_round_without_an_end_is_cancelled(
+async def test_a_round_that_passes_its_hard_deadline_is_cancelled(
     database: DatabaseExecutor, logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A round that passes its hard deadline is cancelled and reported as a failure."""
@@ -313,7 +321,7 @@ async def test_a_round_without_an_end_is_cancelled(
     assert "did not end within 0 min (acme)" in str((await org.status()).last_error)
 
 
-async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[EventDict]) -> None:
+async def test_a_stop_is_not_logged_as_a_failure(database: DatabaseExecutor, logs: list[EventDict]) -> None:
     """A transaction that is abandoned because the daemon stops is not logged as a failure."""
     org = Org(database, Rounds(StoppedError("stopping")))
 
@@ -322,7 +330,7 @@ async def test_stopping_is_no_failure(database: DatabaseExecutor, logs: list[Eve
     assert logs == []
 
 
-async def test_a_cancelled_round_ends(database: DatabaseExecutor) -> None:
+async def test_a_stop_cancels_the_running_request(database: DatabaseExecutor) -> None:
     """A stop cancels the running request."""
     poller = Hanging()
     task = asyncio.create_task(Org(database, poller).polling.round())

@@ -26,7 +26,7 @@ async def database(place: Place) -> AsyncIterator[DatabaseExecutor]:
     executor.close()
 
 
-async def test_the_row_has_the_present_state(database: DatabaseExecutor) -> None:
+async def test_each_write_replaces_the_row(database: DatabaseExecutor) -> None:
     """Each write replaces the row."""
     presence = Presence("web-1", database.now)
     await database.run(presence.write)
@@ -36,7 +36,9 @@ async def test_the_row_has_the_present_state(database: DatabaseExecutor) -> None
     assert (row.name, row.state) == ("web-1", "watching 2 orgs")
 
 
-async def test_no_row_is_left_behind(database: DatabaseExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_write_does_not_restore_the_deleted_row(
+    database: DatabaseExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that begins while the daemon stops does not bring the row back."""
     monkeypatch.setattr(
         presence_module, "_DELETE_WITHIN_S", 30.0
@@ -49,7 +51,7 @@ async def test_no_row_is_left_behind(database: DatabaseExecutor, monkeypatch: py
     assert read_daemons(database.database) == []
 
 
-async def test_only_waits_that_last_are_written(database: DatabaseExecutor) -> None:
+async def test_only_current_waits_are_written(database: DatabaseExecutor) -> None:
     """A wait that has ended when the row is written is not in the row."""
     presence = Presence("web-1", database.now)
     minute = timedelta(minutes=1)

@@ -74,7 +74,7 @@ async def _run(settings: Settings) -> tuple[OnceResult, list[str]]:
     return result, [line["event"] for line in logs]
 
 
-async def test_reads_everything_and_tells_it(load: Load, org: SimulatedOrg) -> None:
+async def test_a_run_reads_every_page_and_sends_every_alert(load: Load, org: SimulatedOrg) -> None:
     """One run reads every page and sends every alert, and a second run changes nothing."""
     async with serve(org) as url:
         settings = load(acme=(url, TOKEN))
@@ -99,7 +99,9 @@ def _with_notifier(place: Place, notifier: str) -> Settings:
     return config.load(file, environ={})
 
 
-async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place) -> None:
+async def test_a_failed_delivery_makes_the_run_exit_with_1(
+    load: Load, org: SimulatedOrg, place: Place
+) -> None:
     """A run exits with 1 if a delivery failed in it, or still waits for its retry."""
     async with serve(org) as url:
         load(acme=(url, TOKEN))
@@ -113,7 +115,7 @@ async def test_a_delivery_that_fails(load: Load, org: SimulatedOrg, place: Place
 
 
 @pytest.mark.parametrize("answers", [(Answer(410),), (Answer(500), Answer(204))])
-async def test_a_failure_is_told_by_its_own_run_alone(
+async def test_a_dead_letter_makes_only_its_own_run_fail(
     load: Load, org: SimulatedOrg, place: Place, answers: tuple[Answer, ...]
 ) -> None:
     """A dead letter makes only its own run exit with 1, and a retry that succeeds makes no later run do so."""
@@ -149,7 +151,7 @@ async def test_an_attempt_of_another_process_is_no_failure(
     assert (result.undelivered, result.errors, result.delivery_failed) == (1, [], False)
 
 
-async def test_an_org_that_fails_stops_no_other(load: Load, org: SimulatedOrg, place: Place) -> None:
+async def test_a_failing_org_does_not_stop_the_others(load: Load, org: SimulatedOrg, place: Place) -> None:
     """An org with a refused token makes the run exit with 1, and the other org is read and notified."""
     async with serve(org) as url:
         result, output = await _run(load(globex=(url, "00another"), acme=(url, TOKEN)))
@@ -181,7 +183,7 @@ async def test_a_failure_is_recorded_with_the_shared_time(
     assert late is (place.kind is Kind.SQLITE)
 
 
-async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
+async def test_a_run_beside_a_daemon_is_refused(load_file: Load, org: SimulatedOrg) -> None:
     """`run --once` refuses to run while a daemon uses the database, and sends Okta no request."""
     async with serve(org) as url:
         settings = load_file(acme=(url, TOKEN))
@@ -195,7 +197,7 @@ async def test_not_beside_a_daemon(load_file: Load, org: SimulatedOrg) -> None:
     assert len(org.requests) == asked
 
 
-async def test_interrupted_while_another_program_holds_the_database(
+async def test_ctrl_c_does_not_wait_for_a_locked_database(
     load: Load, org: SimulatedOrg, place: Place
 ) -> None:
     """Ctrl-C doesn't wait for another program's lock, and the page is rolled back."""
@@ -217,7 +219,7 @@ async def test_interrupted_while_another_program_holds_the_database(
     assert count == 25
 
 
-async def test_an_unusable_database_is_no_orgs_failure(
+async def test_an_unusable_database_is_not_reported_as_an_orgs_failure(
     load_file: Load, org: SimulatedOrg, tmp_path: Path
 ) -> None:
     """An unusable database raises its own error instead of an error of each org."""

@@ -129,7 +129,7 @@ async def test_a_starting_daemon_is_healthy_but_not_ready(world: World) -> None:
     ]
 
 
-async def test_an_org_that_is_not_read_in_time_is_named(world: World) -> None:
+async def test_each_problem_of_an_org_is_named(world: World) -> None:
     """Each problem of an org (behind, failing, never polled) has its text, and orgs of other replicas are ignored."""
     world.poll("acme", ago=timedelta(minutes=10), error="401: the token was refused")
 
@@ -158,7 +158,7 @@ async def test_a_poll_in_the_future_is_not_ready(world: World) -> None:
     assert (await world.vitals.snapshot()).health["acme"].lag is None
 
 
-async def test_a_database_that_failed_is_named(world: World) -> None:
+async def test_a_failed_write_makes_the_daemon_unready(world: World) -> None:
     """A failed write makes the daemon unready until a write succeeds."""
     world.poll("acme")
     world.poll("globex")
@@ -172,7 +172,7 @@ async def test_a_database_that_failed_is_named(world: World) -> None:
     assert await world.vitals.unready() == []
 
 
-async def test_a_database_that_does_not_answer_delays_nothing(world: World) -> None:
+async def test_an_unresponsive_database_delays_no_answer(world: World) -> None:
     """If the database doesn't answer, readiness and metrics answer at the deadline and share one read. Health reads nothing."""
     world.vitals._read_within_s = 0.2
     release = threading.Event()
@@ -194,7 +194,7 @@ async def test_a_database_that_does_not_answer_delays_nothing(world: World) -> N
         await asyncio.gather(*stuck)
 
 
-async def test_readings_are_shared_for_a_second(world: World) -> None:
+async def test_the_database_is_read_at_most_once_a_second(world: World) -> None:
     """However often somebody asks, the database is read at most once a second."""
     first = await world.vitals.snapshot()
     world.clock_s += 0.9
@@ -203,7 +203,7 @@ async def test_readings_are_shared_for_a_second(world: World) -> None:
     assert (await world.vitals.snapshot()).gauges is not first.gauges
 
 
-async def test_polls_that_do_not_end_are_unhealthy(world: World) -> None:
+async def test_a_poll_that_does_not_end_is_unhealthy(world: World) -> None:
     """The daemon is unhealthy if a poll doesn't end, because only a restart can fix it."""
     world.jobs.stuck_orgs = ["acme"]
 
