@@ -78,7 +78,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Client]:
         thread.join()
 
 
-def test_pages_hold_every_event_once_in_order(client: Client) -> None:
+def test_pages_contain_every_event_once_in_order(client: Client) -> None:
     """The window consists of full pages and a last one, with each event once and in order."""
     pages = client.pages(**WINDOW)
     assert [len(page) for page in pages] == [1_000, 1_000, 345]

@@ -53,7 +53,7 @@ def _run(place: Place, sql: str, *, orgs: str = "'acme', 'globex'") -> list[tupl
 
 
 @pytest.mark.parametrize("title", QUERIES)
-def test_each_query_shows_something(postgres: Place, title: str) -> None:
+def test_each_panel_has_data(postgres: Place, title: str) -> None:
     """Every panel has data, and none for another org."""
     rows = _run(postgres, QUERIES[title])
     assert rows
@@ -62,7 +62,7 @@ def test_each_query_shows_something(postgres: Place, title: str) -> None:
     assert other in ([], [(0,)])
 
 
-def test_the_numbers_are_those_of_the_alerts(postgres: Place) -> None:
+def test_the_numbers_agree_with_the_alerts(postgres: Place) -> None:
     """Both people are counted, and the one who got in."""
     assert sum(row[2] for row in _run(postgres, QUERIES["Alerts by day and severity"])) == 2
     people = {row[0]: row[2] for row in _run(postgres, QUERIES["People with the most alerts"])}

@@ -127,12 +127,12 @@ def test_the_daemon_works_as_the_writer(upgraded: Guided) -> None:
         "ALTER DATABASE oktawatch SET timezone = 'UTC'",
     ],
 )
-def test_the_writer_changes_no_schema(upgraded: Guided, statement: str) -> None:
+def test_the_writer_cannot_change_the_schema(upgraded: Guided, statement: str) -> None:
     """Rows are all that it may write."""
     upgraded.refused("oktawatch", statement)
 
 
-def test_the_writer_takes_the_schema_neither_up_nor_down(upgraded: Guided) -> None:
+def test_the_writer_can_neither_upgrade_nor_downgrade_the_schema(upgraded: Guided) -> None:
     """The writer's role can neither upgrade nor downgrade the schema."""
     upgraded.done("oktawatch", "db", "upgrade")  # nothing to do
     upgraded.ask("oktawatch_owner", SET_REVISION.format("0001"))
@@ -145,7 +145,7 @@ def test_the_writer_takes_the_schema_neither_up_nor_down(upgraded: Guided) -> No
     assert "must be owner" in refused.stderr or "permission denied" in refused.stderr
 
 
-def test_an_analyst_reads(upgraded: Guided) -> None:
+def test_an_analyst_can_run_the_documented_queries(upgraded: Guided) -> None:
     """An analyst can run the queries of the guide and the README, and the program's commands."""
     assert QUERY in (GUIDE.parents[1] / "README.md").read_text("utf-8")
     assert len(upgraded.ask("nora", QUERY)) == ALERTS
@@ -156,20 +156,20 @@ def test_an_analyst_reads(upgraded: Guided) -> None:
 
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))
-def test_an_analyst_writes_nothing(upgraded: Guided, table: str) -> None:
+def test_an_analyst_cannot_write(upgraded: Guided, table: str) -> None:
     """An analyst can write to no table."""
     column = next(iter(metadata.tables[table].columns)).name
     for statement in WRITING:
         upgraded.refused("nora", statement.format(table=table, column=column))
 
 
-def test_an_analyst_makes_nothing(upgraded: Guided) -> None:
+def test_an_analyst_cannot_create_a_table(upgraded: Guided) -> None:
     """An analyst can't create a table."""
     upgraded.refused("nora", "CREATE TABLE another (id int)")
     upgraded.refused("nora", "CREATE TEMPORARY TABLE another (id int)")
 
 
-def test_a_later_revisions_tables(upgraded: Guided) -> None:
+def test_tables_of_later_revisions_have_the_same_rights(upgraded: Guided) -> None:
     """Tables of later revisions can be written by the writer and read by analysts."""
     upgraded.ask("oktawatch_owner", "CREATE TABLE later (id bigserial PRIMARY KEY, what text)")
     upgraded.ask("oktawatch", "INSERT INTO later (what) VALUES ('x')")
@@ -178,14 +178,14 @@ def test_a_later_revisions_tables(upgraded: Guided) -> None:
     upgraded.ask("oktawatch_owner", "DROP TABLE later")
 
 
-def test_nobody_else_gets_in(upgraded: Guided) -> None:
+def test_other_roles_cannot_connect(upgraded: Guided) -> None:
     """A role of the same server has no business here."""
     upgraded.psql("CREATE ROLE stranger LOGIN")
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         upgraded.ask("stranger", "SELECT 1")
 
 
-def test_from_a_file_to_the_server(tmp_path: Path) -> None:
+def test_the_daemon_continues_on_the_server_after_a_copy(tmp_path: Path) -> None:
     """After a copy to the server, the daemon continues there with the writer's role."""
     own, org = OwnServer(), SimulatedOrg()
     program = Program(tmp_path)
@@ -205,7 +205,7 @@ def test_from_a_file_to_the_server(tmp_path: Path) -> None:
     own.close()
 
 
-def test_tables_that_another_role_has_made(tmp_path: Path) -> None:
+def test_the_guide_grants_rights_on_existing_tables(tmp_path: Path) -> None:
     """The guide's SQL gives the owner, the writer and the readers their rights on existing tables."""
     own = OwnServer()
     guided = Guided(own, Program(tmp_path))

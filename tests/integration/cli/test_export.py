@@ -64,7 +64,7 @@ def lines(program: Program, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_formats(program: Program) -> None:
+def test_each_format_has_a_line_for_each_alert(program: Program) -> None:
     """Each format has a line for each alert, in the order of their ids."""
     jsonl = lines(program)
     assert [alert["actor_alternate_id"] for alert in jsonl] == ["q1@example.com", "q2@example.com"]
@@ -84,7 +84,7 @@ def test_formats(program: Program) -> None:
     assert not {"context", "events"} & first.keys()
 
 
-def test_filters(program: Program) -> None:
+def test_the_filters_of_the_list_apply(program: Program) -> None:
     """The filters are those of `alerts list`."""
     assert [alert["id"] for alert in lines(program, "--actor", "q2@*")] == [2]
     assert lines(program, "--severity", "CRITICAL") == []
@@ -94,7 +94,7 @@ def test_filters(program: Program) -> None:
     )  # fmt: skip
 
 
-def test_only_what_is_new(program: Program, database: Database) -> None:
+def test_each_run_exports_only_changes(program: Program, database: Database) -> None:
     """Each run goes on where the last one ended, and a decision of a person is a change."""
     options = ("--format", "ocsf", "--since-last", "siem.state")
     assert [document["unmapped"]["id"] for document in lines(program, *options)] == [1, 2]
@@ -143,7 +143,7 @@ def test_a_full_disk_repeats_the_export(local: Program) -> None:
     assert len(lines(local, "--since-last", "state")) == 2
 
 
-def test_a_reader_that_goes_away_is_no_error(local: Program) -> None:
+def test_a_closed_pipe_is_no_error(local: Program) -> None:
     """The export ends quietly and is repeated by the next run."""
     done = into(local, "$EXPORT | true")
     assert (done.returncode, done.stderr) == (141, "")

@@ -49,7 +49,7 @@ def program(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pr
         yield found
 
 
-def test_json(program: Program) -> None:
+def test_json_has_the_numbers_of_the_period(program: Program) -> None:
     """The numbers of the period, of all orgs or one."""
     summary = program.json("report", *PERIOD)
     assert (summary["alerts"], summary["people"], summary["got_in"], summary["open"]) == (3, 3, 1, 2)
@@ -69,7 +69,7 @@ def test_json(program: Program) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_terminal(program: Program, width: int) -> None:
+def test_the_report_fits_the_terminal(program: Program, width: int) -> None:
     """Each line fits, and every part is there."""
     done = program.run("report", *PERIOD, FORCE_COLOR="1", COLUMNS=str(width))
     assert (done.returncode, done.stderr) == (0, "")
@@ -89,7 +89,7 @@ def test_a_terminal(program: Program, width: int) -> None:
     assert any(line.startswith("2026-11-01  ") and line.endswith(" 1  ✓1") for line in lines)
 
 
-def test_a_page(program: Program) -> None:
+def test_the_page_is_complete_and_private(program: Program) -> None:
     """The file is complete, and only its owner can read it."""
     done = program.run("report", *PERIOD, "--html", "report.html")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "the report is in report.html\n")
@@ -103,7 +103,7 @@ def test_a_page(program: Program) -> None:
     assert [path.name for path in program.folder.glob("*report.html*")] == ["report.html"]
 
 
-def test_no_alerts(program: Program) -> None:
+def test_an_empty_period_is_no_error(program: Program) -> None:
     """An empty period is no error."""
     done = program.run("report", "--since", "2020-01-01", "--until", "2020-01-02")
     assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["None."])
@@ -122,7 +122,7 @@ def test_no_alerts(program: Program) -> None:
         (("--org", "acmee"), "no such org (--org acmee): did you mean acme? there are: acme, other"),
     ],
 )
-def test_wrong_usage(program: Program, options: tuple[str, ...], error: str) -> None:
+def test_a_usage_error_is_one_line(program: Program, options: tuple[str, ...], error: str) -> None:
     """A usage error is one line."""
     done = program.run("report", *options)
     assert (done.returncode, done.stdout, errors(done.stderr)) == (2, "", [f"error: {error}"])

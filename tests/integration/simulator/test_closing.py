@@ -31,7 +31,7 @@ def _request(port: int, trust: ssl.SSLContext) -> ssl.SSLSocket:
 
 
 @pytest.mark.parametrize("kind", ["org", "receiver", "faulty"])
-def test_a_client_that_does_not_confirm_the_end_of_tls(ca: PrivateCa, kind: str) -> None:
+def test_a_connection_is_closed_without_the_clients_confirmation(ca: PrivateCa, kind: str) -> None:
     """No connection is left open when the client never confirms the end of its TLS connection."""
     trust, tls = load_ca_file(ca.file), ca.server
 

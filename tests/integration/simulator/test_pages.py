@@ -107,7 +107,9 @@ async def test_events_are_kept_for_ninety_days(org: SimulatedOrg, client: Client
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 100), ("0", 0), ("1", 1), ("1000", 1000)])
-async def test_limits(org: SimulatedOrg, client: Client, limit: str | None, expected: int) -> None:
+async def test_a_page_has_at_most_a_thousand_events(
+    org: SimulatedOrg, client: Client, limit: str | None, expected: int
+) -> None:
     """A page has a hundred events by default and at most a thousand."""
     org.extend(generate(1100, end=NOW))
     answer = await (client.logs() if limit is None else client.logs(limit=limit))

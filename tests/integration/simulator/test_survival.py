@@ -98,7 +98,7 @@ def traffic(start: datetime) -> Iterator[tuple[datetime, dict[str, Any] | bytes]
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_careful_reader_loses_no_event(seed: int) -> None:
+async def test_the_client_loses_no_event_with_any_fault(seed: int) -> None:
     """The reader gets every event in two virtual days with every fault, late events and forgotten cursors."""
     clock = Clock()
     org = SimulatedOrg(now=clock, token=TOKEN, rate_limit=60, others=20)

@@ -146,7 +146,7 @@ def test_a_dropped_notification_is_not_sent(database: Database) -> None:
 
 
 @pytest.mark.parametrize("decide", [lambda database, ids: retry(database, ids, now=LATER), drop])
-def test_all_or_none(database: Database, decide: Any) -> None:
+def test_a_command_changes_all_notifications_or_none(database: Database, decide: Any) -> None:
     """If one of several notifications can't be changed, none is changed."""
     put(database, sign_in(1), sign_in(2))
     sent, dead = take(database).id, make_dead_letter(database)

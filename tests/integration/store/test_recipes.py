@@ -103,13 +103,13 @@ def recipe(name: str) -> str:
     return (CONFIG / "sql" / f"{name}.sql").read_text("utf-8")
 
 
-def test_precision(filled: Place) -> None:
+def test_precision_is_the_share_of_true_positives(filled: Place) -> None:
     """One of three judged alerts was a true positive."""
     ((_, _, _, *counts),) = ask(filled, recipe("precision_by_rule"))
     assert counts == ["1", "1", "1", "33"]
 
 
-def test_time_to_triage(filled: Place) -> None:
+def test_time_to_triage_is_measured_from_creation(filled: Place) -> None:
     """Three alerts were decided an hour and a half after they were created."""
     rows = ask(filled, recipe(f"time_to_triage.{filled.kind}"))
     assert sum(int(row[2]) for row in rows) == 3

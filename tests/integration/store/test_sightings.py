@@ -264,7 +264,7 @@ def test_a_pruned_sign_in_is_counted_once_while_okta_serves_it(database: Databas
     assert rows(database, "counted_sign_ins") == []
 
 
-def test_old_keys_are_not_kept(database: Database) -> None:
+def test_keys_of_expired_sign_ins_are_deleted(database: Database) -> None:
     """Pruning keeps no keys of sign-ins that Okta no longer serves."""
     empty(database)
     read(database, [event(1)])

@@ -96,7 +96,7 @@ def end_connections(database: Database) -> None:
     )
 
 
-def test_a_connection_that_is_lost_within_a_page(database: Database) -> None:
+def test_a_connection_lost_within_a_page_rolls_the_page_back(database: Database) -> None:
     """The page is rolled back, and the next page gets a new connection."""
     with pytest.raises(StoreError):
         write_page(database, 2, lambda: end_connections(database))
@@ -104,14 +104,14 @@ def test_a_connection_that_is_lost_within_a_page(database: Database) -> None:
     assert uuids(database) == [event(1).uuid, event(3).uuid]
 
 
-def test_connections_that_were_lost_between_pages(database: Database) -> None:
+def test_connections_lost_between_pages_are_replaced(database: Database) -> None:
     """Lost connections in the pool are replaced without an error."""
     end_connections(database)
     write_page(database, 2)
     assert len(uuids(database)) == 2
 
 
-def test_a_read_only_server_is_left(database: Database) -> None:
+def test_connections_to_a_read_only_server_are_closed(database: Database) -> None:
     """After a failover, connections to the read-only server are closed, and the next page connects again."""
     change = f"ALTER DATABASE {database.url.database} SET default_transaction_read_only"
     postgres.server().execute(f"{change} = on")
@@ -160,7 +160,9 @@ def file(tmp_path: Path) -> Iterator[Database]:
     ],
     ids=["a full disk", "a read-only file"],
 )
-def test_a_file_that_cannot_be_written(file: Database, trouble: str, mended: str, message: str) -> None:
+def test_an_unwritable_file_rolls_the_page_back(
+    file: Database, trouble: str, mended: str, message: str
+) -> None:
     """The page is rolled back, and the next page is committed after the fault was fixed."""
     pragma = [trouble]
 
@@ -257,7 +259,7 @@ def test_the_check_for_damage_is_limited_in_time(file: Database) -> None:
         assert connection.execute(text("SELECT count(*) FROM events a, events b")).scalar_one() > 20_000_000
 
 
-def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     """A text file under the database's name is reported."""
     file = tmp_path / "oktawatch.db"
     file.write_text("not a database, but long enough to be taken for one\n" * 100)
@@ -269,7 +271,7 @@ def test_a_file_that_is_not_a_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = ON"])
-def test_a_refused_write_is_distinguished(file: Database, pragma: str) -> None:
+def test_a_refused_write_raises_its_own_error(file: Database, pragma: str) -> None:
     """A full disk and a read-only file raise WriteFailedError. Other errors raise StoreError."""
     sqlalchemy_event.listen(
         file._engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA {pragma}")
