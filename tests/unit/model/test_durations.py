@@ -28,13 +28,13 @@ def test_a_duration_is_a_number_and_a_unit(text: str, expected: timedelta) -> No
 @pytest.mark.parametrize(
     "text", ["", "5", "m", "5 m", "1.5h", "-5m", "5M", "1h30m", "\u0665m", "5y", "1234567890s"]
 )
-def test_anything_else_is_refused_with_examples(text: str) -> None:
+def test_an_invalid_duration_is_refused_with_examples(text: str) -> None:
     """The error shows valid examples."""
     with pytest.raises(ValueError, match="such as 30s, 5m, 6h or 7d"):
         parse_duration(text)
 
 
-def test_a_duration_beyond_all_time_is_refused() -> None:
+def test_a_duration_beyond_the_calendar_is_refused() -> None:
     """A duration beyond the calendar's range raises ValueError."""
     with pytest.raises(ValueError, match="below a million years"):
         parse_duration("999999999w")
@@ -73,7 +73,7 @@ def test_a_long_duration_is_rounded_for_people(duration: timedelta, expected: st
 
 
 @given(st.integers(min_value=0, max_value=10**9 - 1))
-def test_what_is_written_is_read_back(seconds: int) -> None:
+def test_a_formatted_duration_is_parsed_to_the_same_value(seconds: int) -> None:
     """A formatted duration is parsed to the same value."""
     duration = timedelta(seconds=seconds)
     assert parse_duration(format_duration(duration)) == duration

@@ -76,7 +76,7 @@ def _shown(event: Event) -> dict[str, Any]:
     return {name: msgspec.to_builtins(getattr(event, name)) for name in ACCESSORS}
 
 
-def test_every_accessor_gives_what_stands_on_the_wire() -> None:
+def test_every_accessor_returns_the_value_of_the_body() -> None:
     """Accessors return the values of the body, for both ways of creating an event."""
     for event in (_decoded(BODY), Event.from_body(BODY)):
         assert event.published_at == datetime(2026, 11, 24, 8, 0, 0, 123_000, tzinfo=UTC)
@@ -105,12 +105,12 @@ def test_any_part_may_have_any_shape(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "true", "false", 1, 0, [], {}, "TRUE"])
-def test_only_jsons_own_true_is_a_proxy(value: Any) -> None:
+def test_only_json_true_is_a_proxy(value: Any) -> None:
     """A text or number as `isProxy` counts as missing."""
     assert _decoded(_with(value, "securityContext", "isProxy")).is_proxy is None
 
 
-def test_jsons_false_is_no_proxy() -> None:
+def test_json_false_differs_from_a_missing_value() -> None:
     """An event distinguishes Okta's `false` from a missing value."""
     assert _decoded(_with(False, "securityContext", "isProxy")).is_proxy is False
 
@@ -126,12 +126,12 @@ def test_jsons_false_is_no_proxy() -> None:
         (("securityContext", "domain"), "domain"),
     ],
 )
-def test_placeholders_are_nothing(nothing: str, path: tuple[str, ...], accessor: str) -> None:
+def test_placeholders_count_as_missing(nothing: str, path: tuple[str, ...], accessor: str) -> None:
     """Okta's placeholder texts count as missing."""
     assert getattr(_decoded(_with(nothing, *path)), accessor) is None
 
 
-def test_a_dot_is_no_domain() -> None:
+def test_a_dot_as_domain_counts_as_missing() -> None:
     """The domain "." counts as missing, and the one in ipDetails is used."""
     assert _decoded(_with({"domain": "."}, "securityContext")).domain is None
     context = {"domain": ".", "isp": ".", "ipDetails": {"domain": "example.org"}}
@@ -139,7 +139,7 @@ def test_a_dot_is_no_domain() -> None:
     assert (event.domain, event.isp) == ("example.org", None)
 
 
-def test_network_facts_come_from_ip_details_where_they_lack() -> None:
+def test_missing_network_fields_are_read_from_ip_details() -> None:
     """Each field is read from securityContext, or else from its ipDetails."""
     details = {"asNumber": 64500, "asOrg": "other", "isp": "other isp", "domain": "example.org"}
     body = _with(
@@ -155,12 +155,12 @@ def test_network_facts_come_from_ip_details_where_they_lack() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, 64496.0, "64496", True, None])
-def test_an_odd_as_number_is_none(number: Any) -> None:
+def test_an_as_number_out_of_range_is_none(number: Any) -> None:
     """An AS number that does not fit the database's integer is None."""
     assert _decoded(_with(number, "securityContext", "asNumber")).as_number is None
 
 
-def test_long_texts_are_bounded() -> None:
+def test_long_texts_are_shortened() -> None:
     """A user name of a megabyte is shortened, and two different ones stay different."""
     one, other = (_decoded(_with("a" * 10**6 + end, "actor", "alternateId")) for end in "xy")
     assert one.actor_alternate_id is not None
@@ -188,12 +188,12 @@ def test_an_event_needs_a_usable_published(published: Any) -> None:
 
 
 @pytest.mark.parametrize("uuid", ["x", "x" * 255, "AbC-123-XyZ", "\u00e9"])
-def test_a_uuid_is_any_short_text(uuid: str) -> None:
+def test_any_short_text_is_accepted_as_a_uuid(uuid: str) -> None:
     """Any short text is accepted as a uuid, because Okta documents no format."""
     assert _decoded(_with(uuid, "uuid")).uuid == uuid
 
 
-def test_published_becomes_canonical() -> None:
+def test_published_is_converted_to_canonical_text() -> None:
     """`published` in any ISO 8601 spelling becomes canonical text."""
     assert (
         _decoded(_with("2026-11-24T10:00:00.1239+02:00", "published")).published == "2026-11-24T08:00:00.123Z"
@@ -210,25 +210,25 @@ def test_a_possible_password_is_hidden_in_accessors_and_body() -> None:
         assert event.actor_id is None
 
 
-def test_a_repr_shows_nothing_that_somebody_typed() -> None:
+def test_a_repr_contains_only_the_uuid() -> None:
     """The repr of an event contains only its uuid."""
     body = _with({"id": "unknown", "alternateId": "hunter2"}, "actor")
     assert repr(_decoded(body)) == f"Event(uuid='{BODY['uuid']}', published='2026-11-24T08:00:00.123Z')"
 
 
-def test_a_user_named_like_a_placeholder_is_told_alike_both_ways() -> None:
+def test_a_placeholder_as_display_name_is_not_redacted() -> None:
     """A placeholder as display name is not redacted."""
     body = _with({"id": None, "alternateId": "unknown", "displayName": "unknown"}, "actor")
     assert _shown(_decoded(body)) == _shown(Event.from_body(body))
 
 
-def test_a_field_named_raw_is_nothing_special() -> None:
+def test_a_field_named_raw_does_not_replace_the_json() -> None:
     """A key named `raw` in an event doesn't replace the event's JSON."""
     event = _decoded(BODY | {"raw": "{}"})
     assert event.body() == BODY | {"raw": "{}"}
 
 
-def test_nul_is_replaced_in_whatever_is_shown() -> None:
+def test_nul_is_replaced_in_accessors_and_body() -> None:
     """Accessors and body contain no U+0000, which Postgres refuses."""
     event = _decoded(_with("Ja\x00ne", "actor", "displayName") | {"x": "\x00", "eventType": "a\x00"})
     assert event.actor_display_name == "Ja\ufffdne"
@@ -236,7 +236,7 @@ def test_nul_is_replaced_in_whatever_is_shown() -> None:
     assert event.body()["x"] == "\ufffd"
 
 
-def test_a_nul_in_the_uuid_is_replaced_at_once() -> None:
+def test_a_nul_in_the_uuid_is_replaced() -> None:
     """A NUL in an event's uuid is replaced when the event is decoded."""
     assert _decoded(_with("a\x00b", "uuid")).uuid == "a\ufffdb"
 
@@ -250,7 +250,7 @@ def test_a_nul_in_the_uuid_is_replaced_at_once() -> None:
         (b"123456789012345678901234567890", "123456789012345678901234567890"),
     ],
 )
-def test_a_skipped_field_that_is_odd_is_read_leniently(odd: bytes, expected: str) -> None:
+def test_a_malformed_skipped_field_is_parsed_leniently(odd: bytes, expected: str) -> None:
     """A malformed field that the decoder skips is parsed leniently by ``body``."""
     raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + odd + b"}"
     event = msgspec.json.decode(raw, type=Event)
@@ -259,7 +259,7 @@ def test_a_skipped_field_that_is_odd_is_read_leniently(odd: bytes, expected: str
     msgspec.json.encode(event.body())
 
 
-def test_absurd_nesting_costs_only_itself() -> None:
+def test_only_the_deeply_nested_field_is_dropped() -> None:
     """A field with absurdly deep nesting is dropped, and the event keeps everything else."""
     raw = msgspec.json.encode(BODY)[:-1] + b',"odd":' + b"[" * 700 + b"]" * 700 + b"}"
     event = msgspec.json.decode(raw, type=Event)
@@ -273,7 +273,7 @@ def test_absurd_nesting_costs_only_itself() -> None:
     st.dictionaries(st.sampled_from(sorted(BODY)), HOSTILE_VALUE),
     st.dictionaries(HOSTILE_TEXT, HOSTILE_VALUE),
 )
-def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: dict[str, Any]) -> None:
+def test_every_value_of_an_event_can_be_stored(parts: dict[str, Any], others: dict[str, Any]) -> None:
     """Every encoder and both databases accept the values of accessors and body."""
     body = others | BODY | {name: part for name, part in parts.items() if name not in {"uuid", "published"}}
     event = Event.from_body(body)
@@ -284,7 +284,7 @@ def test_whatever_an_event_holds_can_be_stored(parts: dict[str, Any], others: di
 
 
 @given(HOSTILE_VALUE, HOSTILE_VALUE)
-def test_any_uuid_and_published_are_taken_or_refused(uuid: Any, published: Any) -> None:
+def test_any_uuid_and_published_are_accepted_or_refused(uuid: Any, published: Any) -> None:
     """Any uuid and `published` are accepted, or raise the documented error."""
     try:
         event = Event.from_body(BODY | {"uuid": uuid, "published": published})

@@ -50,7 +50,7 @@ COLUMNS_OF_BODY = (
 BARE = {"uuid": "e-1", "published": "0001-01-01T00:00:00.000Z"}
 
 
-def test_a_row_holds_what_detections_decide_by() -> None:
+def test_a_row_has_the_values_of_all_columns() -> None:
     """A row has the columns' values in order, and its event."""
     event = Event.from_body(BODY)
     row = HistoryRow.of(event)
@@ -58,7 +58,7 @@ def test_a_row_holds_what_detections_decide_by() -> None:
     assert row.full_event() is event
 
 
-def test_a_remembered_row_gives_back_an_event_with_the_same_columns() -> None:
+def test_an_event_rebuilt_from_a_row_has_the_same_columns() -> None:
     """An event that is rebuilt from a stored row has the same columns."""
     for body in (BODY, BARE):
         row = HistoryRow(*HistoryRow.of(Event.from_body(body)).columns)
@@ -97,7 +97,7 @@ def test_a_row_of_a_bare_event_is_empty() -> None:
     assert row.observed() == frozenset()
 
 
-def test_a_session_stands_for_its_root_where_there_is_none() -> None:
+def test_a_session_without_a_root_is_its_own_root() -> None:
     """A session without a root session is its own root."""
     for unknown in ("unknown", None, ""):
         context = {"externalSessionId": "s1", "rootSessionId": unknown}
@@ -106,7 +106,7 @@ def test_a_session_stands_for_its_root_where_there_is_none() -> None:
         )
 
 
-def test_a_login_that_may_be_a_password_is_remembered_redacted() -> None:
+def test_a_login_that_may_be_a_password_is_redacted_in_history() -> None:
     """A login that may be a password is redacted in the history row, too."""
     actor = {"id": "unknown", "alternateId": "hunter2!", "displayName": "hunter2!"}
     row = HistoryRow.of(Event.from_body(BODY | {"actor": actor}))
@@ -122,7 +122,7 @@ texts = st.text(st.characters(codec="utf-8"))
         st.builds(HistoryRow, texts, texts, texts, user_agent=st.none() | texts.map(lambda text: text * 60))
     )
 )
-def test_memory_of_rows_is_no_less_than_what_they_take(rows: list[HistoryRow]) -> None:
+def test_the_estimated_memory_of_rows_is_an_upper_bound(rows: list[HistoryRow]) -> None:
     """The estimated memory of rows is never below their actual memory."""
     msgspec.json.encode([row.columns for row in rows])  # fills the UTF-8 caches of the strings
     texts = sum(sys.getsizeof(value) for row in rows for value in row.columns if isinstance(value, str))

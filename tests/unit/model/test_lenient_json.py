@@ -29,19 +29,19 @@ JSON = st.recursive(
         (b"-9223372036854775808", -(2**63)),
     ],
 )
-def test_odd_values_come_through(raw: bytes, expected: Any) -> None:
+def test_values_that_strict_parsers_refuse_are_decoded(raw: bytes, expected: Any) -> None:
     """Values that strict parsers refuse are decoded."""
     assert parse_json(raw) == expected
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b'{"a":1', b"[1 2]", b"tru", b"<html>", b'"\\', b"[" * 5_000])
-def test_what_is_no_json_is_refused(raw: bytes) -> None:
+def test_invalid_json_is_refused(raw: bytes) -> None:
     """Text that is incomplete or not JSON at all raises ValueError."""
     with pytest.raises(ValueError, match=r"."):
         parse_json(raw)
 
 
-def test_only_the_part_that_is_too_deep_is_dropped() -> None:
+def test_only_the_deeply_nested_part_is_dropped() -> None:
     """Only the part that is nested too deeply is dropped, and the values before and after it stay."""
     deep = b'{"a":' * 9_999 + b"[]" + b"}" * 9_999
     raw = b'{"before":"[[[","deep":[' + deep + b"," + deep + b'],"after":{"b":[1]}}'
@@ -56,7 +56,7 @@ def test_only_the_part_that_is_too_deep_is_dropped() -> None:
 
 
 @given(st.lists(JSON, max_size=6), st.sampled_from([None, 1]), st.booleans())
-def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, ascii_only: bool) -> None:
+def test_a_list_is_split_into_its_elements(values: list[Any], indent: int | None, ascii_only: bool) -> None:
     """A JSON list is split into its elements, for any strings and spacing."""
     raw = json.dumps(values, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     assert [json.loads(element) for element in cut_list(raw)] == values
@@ -82,7 +82,7 @@ def test_a_list_is_cut_into_its_elements(values: list[Any], indent: int | None, 
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_list_is_not_cut(raw: bytes) -> None:
+def test_a_truncated_list_is_refused(raw: bytes) -> None:
     """A truncated list raises ValueError instead of being taken for a shorter list."""
     with pytest.raises(ValueError, match="list"):
         cut_list(raw)
@@ -95,7 +95,7 @@ def test_an_empty_list_has_no_elements() -> None:
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",\\ a1', max_size=60).map(str.encode))
-def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_decoded_or_refused(raw: bytes) -> None:
     """Any bytes are decoded or raise ValueError."""
     for read in (parse_json, cut_list):
         try:

@@ -18,13 +18,13 @@ ACCESSORS = [
 
 
 @pytest.mark.parametrize("value", [None, "", "-", "null", "unknown", 7, True, [], {}])
-def test_placeholders_and_other_types_mean_nothing(value: Any) -> None:
+def test_placeholders_and_other_types_count_as_missing(value: Any) -> None:
     """Okta's four placeholders, null and other types count as missing."""
     assert is_placeholder(value)
 
 
 @pytest.mark.parametrize("value", ["00u1", "Unknown", " ", "none", "redacted"])
-def test_other_texts_mean_something(value: str) -> None:
+def test_other_texts_are_not_placeholders(value: str) -> None:
     """Only the exact spelling of a placeholder counts as one."""
     assert not is_placeholder(value)
 
@@ -33,7 +33,7 @@ def test_other_texts_mean_something(value: str) -> None:
     "address",
     ["jane@example.com", "jane.doe+okta@mail.example.org", "j%d@sub-domain.example.com", "J_D-1@a.b.example"],
 )
-def test_an_email_address_is_shown(address: str) -> None:
+def test_an_email_address_of_an_unknown_user_is_shown(address: str) -> None:
     """An email address of an unknown user is shown."""
     assert not may_be_password(address)
 
@@ -56,17 +56,17 @@ def test_an_email_address_is_shown(address: str) -> None:
         ["jane@example.com"],
     ],
 )
-def test_whatever_else_was_typed_may_be_a_password(typed: Any) -> None:
+def test_any_other_user_name_of_an_unknown_user_is_redacted(typed: Any) -> None:
     """Any other user name of an unknown user is redacted."""
     assert may_be_password(typed)
 
 
-def test_nothing_typed_is_nothing_to_hide() -> None:
+def test_null_is_not_redacted() -> None:
     """Null stays null."""
     assert not may_be_password(None)
 
 
-def test_a_hostile_user_name_takes_no_time() -> None:
+def test_matching_a_hostile_user_name_takes_linear_time() -> None:
     """Matching a hostile user name takes time linear in its length."""
     assert may_be_password("a@" + "a." * 500_000)
     assert may_be_password("a" * 1_000_000)
@@ -77,12 +77,12 @@ def _failed(typed: Any, actor_id: Any = "unknown", **fields: Any) -> dict[str, A
 
 
 @pytest.mark.parametrize("actor_id", ["unknown", None, "", "null", 3])
-def test_who_is_unknown_is_hidden(actor_id: Any) -> None:
+def test_the_login_of_an_unknown_user_is_redacted(actor_id: Any) -> None:
     """The login of an unknown user is redacted."""
     assert redact_body(_failed("hunter2", actor_id))["actor"]["alternateId"] == REDACTED
 
 
-def test_a_known_user_is_shown() -> None:
+def test_the_login_of_a_known_user_is_shown() -> None:
     """The login of a known user is shown."""
     body = _failed("hunter2", "00u1", target=[{"alternateId": "hunter2"}])
     assert redact_body(body) is body
@@ -93,7 +93,7 @@ def test_an_unknown_email_address_is_shown() -> None:
     assert redact_body(_failed("jane@example.com"))["actor"]["alternateId"] == "jane@example.com"
 
 
-def test_its_targets_are_hidden_likewise() -> None:
+def test_the_login_of_an_unknown_user_is_redacted_in_targets() -> None:
     """The login of an unknown user is redacted in targets as well, but an address is shown."""
     body = _failed(
         "jane@example.com", target=[{"alternateId": "hunter2"}, {"alternateId": "a@example.com"}, None]
@@ -102,7 +102,7 @@ def test_its_targets_are_hidden_likewise() -> None:
     assert [target and target["alternateId"] for target in targets] == [REDACTED, "a@example.com", None]
 
 
-def test_the_same_text_goes_from_names_and_debug_data() -> None:
+def test_the_typed_text_is_redacted_in_other_fields() -> None:
     """The typed text is redacted in the event's other fields, at any depth."""
     body = _failed(
         "hunter2", debugContext={"debugData": {"list": ["hunter2", {"user": "hunter2", "x": "y"}]}}
@@ -115,7 +115,7 @@ def test_the_same_text_goes_from_names_and_debug_data() -> None:
     assert redacted["target"][0]["id"] == "unknown"
 
 
-def test_nobody_can_blank_what_detections_decide_by() -> None:
+def test_a_user_name_does_not_blank_the_event_type() -> None:
     """A user name that equals an event type does not blank the event type."""
     body = _failed("user.session.start", outcome={"result": "user.session.start"})
     redacted = redact_body(body)
@@ -123,20 +123,20 @@ def test_nobody_can_blank_what_detections_decide_by() -> None:
     assert redacted["outcome"] == {"result": "user.session.start"}
 
 
-def test_a_placeholder_as_user_name_hides_no_other_placeholder() -> None:
+def test_a_placeholder_as_user_name_redacts_no_other_placeholder() -> None:
     """A placeholder as user name does not redact other placeholders."""
     body = _failed("unknown", target=[{"displayName": "unknown"}])
     assert redact_body(body)["target"] == [{"displayName": "unknown"}]
 
 
 @pytest.mark.parametrize("actor", [None, "jane", 3, [{"id": "unknown", "alternateId": "x"}]])
-def test_an_actor_of_another_shape_is_left_alone(actor: Any) -> None:
+def test_an_actor_of_another_shape_is_unchanged(actor: Any) -> None:
     """An actor of another shape is unchanged."""
     body = {"actor": actor}
     assert redact_body(body) is body
 
 
-def test_the_body_that_came_is_not_changed() -> None:
+def test_the_original_body_is_unchanged() -> None:
     """Redaction returns a new object and leaves the original unchanged."""
     body = _failed("hunter2", target=[{"alternateId": "hunter2"}])
     redact_body(body)
@@ -177,7 +177,7 @@ PLACES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: str(*place))
-def test_a_longer_text_that_repeats_what_was_typed_is_redacted(place: dict[str, Any]) -> None:
+def test_a_longer_text_with_the_typed_user_name_is_redacted(place: dict[str, Any]) -> None:
     """A longer text that repeats the typed user name is redacted in accessors, history and context."""
     base = {"uuid": "e-1", "published": "2026-11-02T12:00:00.000Z", "eventType": "user.session.start"}
     body = base | {"actor": {"id": "unknown", "alternateId": TYPED}} | place
@@ -213,12 +213,12 @@ def test_a_longer_text_that_repeats_what_was_typed_is_redacted(place: dict[str, 
         ("jane@example.com", "no user jane@example.com", "no user jane@example.com"),
     ],
 )
-def test_a_short_text_is_redacted_where_it_stands_by_itself(typed: str, text: str, redacted: str) -> None:
+def test_a_short_text_is_redacted_only_as_a_separate_word(typed: str, text: str, redacted: str) -> None:
     """A short text is redacted only as a separate word."""
     assert redact_body(_failed(typed, displayMessage=text))["displayMessage"] == redacted
 
 
-def test_what_was_typed_is_known_from_a_target_too() -> None:
+def test_the_typed_user_name_is_also_read_from_a_target() -> None:
     """The typed user name is also read from a target that is a user."""
     targets = [
         {"type": "User", "alternateId": "hunter2"},
@@ -252,12 +252,12 @@ def test_what_was_typed_is_known_from_a_target_too() -> None:
         ("displayMessage", {"displayMessage": "x"}),
     ],
 )
-def test_typing_what_detections_decide_by_blanks_none_of_it(typed: str, fields: dict[str, Any]) -> None:
+def test_a_typed_text_does_not_redact_oktas_own_values(typed: str, fields: dict[str, Any]) -> None:
     """A typed text that equals one of Okta's own values does not redact that value."""
     assert redact_body(_failed(typed, **fields)).items() >= fields.items()
 
 
-def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
+def test_redacting_a_long_hostile_user_name_takes_linear_time() -> None:
     """Redacting a long hostile user name takes time linear in the size of the event."""
     typed = "a" * 500_000
     body = _failed(
@@ -267,7 +267,7 @@ def test_a_long_hostile_user_name_is_redacted_in_little_time() -> None:
 
 
 @pytest.mark.parametrize("odd", [{"a": 1}, ["User"], None, 3])
-def test_a_target_of_any_type_is_looked_at(odd: Any) -> None:
+def test_a_targets_type_may_be_any_json_value(odd: Any) -> None:
     """A target's type may be any JSON value."""
     body = _failed("hunter2", target=[{"type": odd, "alternateId": odd}], displayMessage="hunter2")
     assert redact_body(body)["displayMessage"] == REDACTED

@@ -9,7 +9,7 @@ def test_the_same_bytes_have_the_same_fingerprint() -> None:
     assert RejectedEvent("one", b"x").fingerprint != RejectedEvent("one", b"y").fingerprint
 
 
-def test_a_repr_shows_none_of_its_bytes() -> None:
+def test_a_repr_contains_none_of_the_bytes() -> None:
     """The repr of a rejected event contains none of its bytes."""
     assert (
         repr(RejectedEvent("no usable uuid", b"hunter2")) == "RejectedEvent(reason='no usable uuid', 7 bytes)"

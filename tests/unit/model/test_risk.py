@@ -60,7 +60,7 @@ def log_only(**parts: Any) -> dict[str, Any]:
         (None, None, None),
     ],
 )
-def test_the_risk_is_the_first_that_says_anything(debug_data: Any, security: Any, level: str | None) -> None:
+def test_the_risk_is_the_first_usable_one(debug_data: Any, security: Any, level: str | None) -> None:
     """The first place with a usable risk decides; empty and broken places are skipped."""
     assert assessed(debug_data, security).risk == level
 
@@ -110,7 +110,7 @@ LISTED = {
         (None, None, []),
     ],
 )
-def test_the_behaviours_are_those_of_the_first_place_that_lists_any(
+def test_the_behaviours_are_read_from_the_first_place_with_any(
     debug_data: Any, security: Any, observed: list[str]
 ) -> None:
     """Only POSITIVE behaviours of the first place count, and names may contain a colon or an equals sign."""
@@ -133,7 +133,7 @@ SHAPES: list[dict[str, Any]] = [
 
 
 @given(st.text(), st.text(alphabet='{}=, POSITIVElevel:"[]'))
-def test_no_text_makes_it_raise(one: str, other: str) -> None:
+def test_no_text_in_debug_data_raises(one: str, other: str) -> None:
     """Any texts in debugData are assessed without an exception."""
     assessed({"risk": one, "behaviors": other, "logOnlySecurityData": other})
     assessed({"risk": other, "behaviors": one, "logOnlySecurityData": one})
@@ -141,7 +141,7 @@ def test_no_text_makes_it_raise(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_read_alike_of_an_ordinary_event(shape: dict[str, Any]) -> None:
+def test_the_risk_does_not_depend_on_how_the_event_is_decoded(shape: dict[str, Any]) -> None:
     """The assessment is the same whether the event is decoded with its page or built from a dict."""
     body = BASE | {"actor": {"id": "00u1"}} | shape
     (ordinary,) = decode(json.dumps([body]).encode()).events

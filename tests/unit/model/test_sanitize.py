@@ -30,7 +30,7 @@ HOSTILE_JSON = st.recursive(
         ("line\nbreak\x1b[31m", "line\nbreak\x1b[31m"),
     ],
 )
-def test_only_what_a_database_refuses_is_replaced(text: str, expected: str) -> None:
+def test_only_characters_that_a_database_refuses_are_replaced(text: str, expected: str) -> None:
     """U+0000 and surrogates are replaced, and control characters are kept."""
     assert clean_text(text) == expected
 
@@ -45,7 +45,7 @@ def test_only_what_a_database_refuses_is_replaced(text: str, expected: str) -> N
         (-1e308, "-1e+308"),
     ],
 )
-def test_a_float_that_is_a_whole_number(number: float, expected: Any) -> None:
+def test_a_whole_float_becomes_an_integer(number: float, expected: Any) -> None:
     """A float that is a whole number becomes an integer, which both databases return alike."""
     cleaned = clean_json({"a": [number]})
     assert cleaned == {"a": [expected]}
@@ -67,7 +67,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 1]), st.booleans())
-def test_what_is_clean_needs_no_cleaning(value: Any, indent: int | None, upper: bool) -> None:
+def test_cleaning_does_not_change_clean_json(value: Any, indent: int | None, upper: bool) -> None:
     """Cleaning does not change JSON that `is_clean` accepts."""
     encoded = json.dumps({"a": value}, indent=indent)
     encoded = re.sub(r"(?<=[0-9])e(?=[-+0-9])", "E", encoded) if upper else encoded
@@ -84,7 +84,7 @@ def test_an_ordinary_event_is_clean() -> None:
     )
 
 
-def test_numbers_that_no_encoder_writes_become_text() -> None:
+def test_numbers_that_cannot_be_encoded_become_text() -> None:
     """Numbers that can't be encoded become texts, and booleans stay."""
     assert clean_json([2**64, -(2**63) - 1, math.inf, -math.inf, 2**64 - 1, True, 0.5]) == [
         "18446744073709551616",
@@ -98,12 +98,12 @@ def test_numbers_that_no_encoder_writes_become_text() -> None:
     assert clean_json(math.nan) == "nan"
 
 
-def test_a_number_too_long_for_decimal_is_written_all_the_same() -> None:
+def test_a_huge_integer_is_written_in_hexadecimal() -> None:
     """Python writes integers of over 4,300 digits in hexadecimal only."""
     assert clean_json(1 << 20_000) == hex(1 << 20_000)
 
 
-def test_keys_are_cleaned_too() -> None:
+def test_keys_are_cleaned() -> None:
     """The keys of objects are cleaned like their values."""
     assert clean_json({"a\x00": {"\udcff": 1}}) == {"a\ufffd": {"\ufffd": 1}}
 
@@ -123,7 +123,7 @@ def _levels(value: Any) -> int:
     return levels
 
 
-def test_absurd_nesting_is_cut_off() -> None:
+def test_deep_nesting_is_cut_off() -> None:
     """Deeply nested JSON is cut off with null."""
     assert clean_json(_nested(DEEPEST)) == _nested(DEEPEST)
     assert _levels(clean_json(_nested(5_000))) == DEEPEST
@@ -131,7 +131,7 @@ def test_absurd_nesting_is_cut_off() -> None:
 
 
 @given(HOSTILE_JSON)
-def test_whatever_was_cleaned_can_be_encoded(value: Any) -> None:
+def test_cleaned_values_can_be_encoded(value: Any) -> None:
     """Cleaned values can be encoded by every encoder, and cleaning again changes nothing."""
     cleaned = clean_json(value)
     encoded = msgspec.json.encode(cleaned)
@@ -141,7 +141,7 @@ def test_whatever_was_cleaned_can_be_encoded(value: Any) -> None:
     assert msgspec.json.decode(encoded) == cleaned
 
 
-def test_a_short_text_stays_as_it_is() -> None:
+def test_a_short_text_is_unchanged() -> None:
     """A text within the limit is unchanged."""
     assert shorten("x" * 512) == "x" * 512
 
@@ -154,13 +154,13 @@ def test_a_shortened_text_is_no_longer_than_its_limit(text: str, limit: int) -> 
     assert shortened == text or shortened.startswith(text[: limit - 17])
 
 
-def test_two_long_texts_with_one_beginning_stay_different() -> None:
+def test_long_texts_with_the_same_beginning_stay_different() -> None:
     """Two long texts with the same beginning stay different when they are shortened."""
     assert shorten("a" * 10_000 + "x") != shorten("a" * 10_000 + "y")
 
 
 @given(st.lists(st.sampled_from([b"\\", b"u", b"0000", rb"\u0000", rb"\u014c", b"x" * 5_000]), max_size=12))
-def test_the_one_character_is_found_wherever_it_is(parts: list[bytes]) -> None:
+def test_nul_is_found_in_any_position(parts: list[bytes]) -> None:
     """U+0000 is found in texts with few escapes and with many."""
     encoded = b"".join(parts)
     assert needs_cleaning(encoded) is (rb"\u0000" in encoded)

@@ -15,7 +15,7 @@ def test_severities_are_case_insensitive() -> None:
     assert Severity.parse(" medium ") is Severity.MEDIUM
 
 
-def test_an_unknown_severity_is_refused_with_the_names() -> None:
+def test_an_unknown_severity_is_refused_with_the_valid_names() -> None:
     """The error about an unknown severity lists the valid names."""
     with pytest.raises(ValueError, match="INFO, LOW, MEDIUM, HIGH, CRITICAL"):
         Severity.parse("urgent")

@@ -25,7 +25,7 @@ def test_canonical_text_is_in_utc() -> None:
     )
 
 
-def test_early_years_keep_the_width() -> None:
+def test_early_years_have_four_digits() -> None:
     """Early years have four digits, so that texts sort by time."""
     assert canonical("0987-01-01") == "0987-01-01T00:00:00.000Z"
 
@@ -42,7 +42,7 @@ def test_early_years_keep_the_width() -> None:
         "20261124T080000.123Z",
     ],
 )
-def test_every_spelling_of_a_moment_has_one_canonical_text(text: str) -> None:
+def test_every_spelling_of_a_time_has_one_canonical_text(text: str) -> None:
     """All ISO 8601 spellings of a time have the same canonical text, and a missing zone means UTC."""
     assert canonical(text) == "2026-11-24T08:00:00.123Z"
 
@@ -62,20 +62,20 @@ def test_every_spelling_of_a_moment_has_one_canonical_text(text: str) -> None:
         "2026-11-24\ud80008:00:00Z",
     ],
 )
-def test_what_is_no_moment_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     """Invalid dates in canonical format and times outside of the years 1 to 9999 in UTC are refused."""
     with pytest.raises(ValueError, match=r"."):
         canonical(text)
 
 
 @given(MOMENTS, MOMENTS)
-def test_comparing_canonical_texts_compares_times(one: datetime, other: datetime) -> None:
+def test_canonical_texts_sort_like_their_times(one: datetime, other: datetime) -> None:
     """Canonical texts sort like their times, because SQLite compares the texts."""
     assert (to_text(one) < to_text(other)) == (from_text(to_text(one)) < from_text(to_text(other)))
 
 
 @given(MOMENTS)
-def test_canonical_text_comes_back_as_itself(moment: datetime) -> None:
+def test_parsing_and_formatting_canonical_text_changes_nothing(moment: datetime) -> None:
     """Parsing and formatting keeps everything but fractions of a millisecond."""
     text = to_text(moment)
     assert to_text(from_text(text)) == canonical(text) == text
@@ -83,7 +83,7 @@ def test_canonical_text_comes_back_as_itself(moment: datetime) -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     """Parsing any text returns a datetime or raises ValueError."""
     try:
         found = canonical(text)
@@ -101,13 +101,13 @@ def test_any_text_is_a_moment_or_a_value_error(text: str) -> None:
         ("2026-11-01T08:00:00+01:00", datetime(2026, 11, 1, 7, tzinfo=UTC)),
     ],
 )
-def test_people_give_a_time_or_an_age(text: str, expected: datetime) -> None:
+def test_a_time_or_an_age_is_parsed(text: str, expected: datetime) -> None:
     """A time or an age is parsed, and an age is subtracted from now."""
     assert parse_when(text, now=NOW) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7", "7 days", "-1d"])
-def test_what_people_get_wrong_is_answered_with_examples(text: str) -> None:
+def test_an_invalid_time_or_age_is_refused_with_examples(text: str) -> None:
     """The error shows valid examples."""
     with pytest.raises(ValueError, match=r"such as 2026-11-01 .* or an age such as 90m"):
         parse_when(text, now=NOW)
@@ -119,7 +119,7 @@ def test_an_age_before_the_first_year_is_refused() -> None:
         parse_when("99999999h", now=NOW)
 
 
-def test_now_has_a_zone() -> None:
+def test_the_current_time_has_a_time_zone() -> None:
     """The current time has a zone, so that it can be compared with other times."""
     assert utc_now().tzinfo is UTC
 
@@ -131,7 +131,7 @@ def test_now_has_a_zone() -> None:
 @example(["2026-11-24T08:00:00.123Z\n2026-11-24T08:00:00.123Z"])
 @example(["2026-11-24T08:00:00.123Z\n"])
 @example(["\uff12026-11-24T08:00:00.123Z"])
-def test_many_are_canonical_when_each_is(texts: list[str]) -> None:
+def test_are_canonical_agrees_with_checking_each_text(texts: list[str]) -> None:
     """`are_canonical` agrees with checking each text."""
     assert are_canonical(texts) == all(_is_canonical(text) for text in texts)
 
