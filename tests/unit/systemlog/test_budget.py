@@ -64,7 +64,7 @@ async def test_our_share_is_never_exceeded(
     assert time.slept == [61]
 
 
-async def test_the_last_request_is_never_taken(time: VirtualTime) -> None:
+async def test_the_last_request_of_a_window_is_never_used(time: VirtualTime) -> None:
     """The last request of a window is never used, because Okta would mail the admins."""
     budget = time.budget()
     await _ask(budget, _headers(time, 10, 2, 30))
@@ -74,7 +74,7 @@ async def test_the_last_request_is_never_taken(time: VirtualTime) -> None:
     assert (time.slept, budget.remaining) == ([31], 9)
 
 
-async def test_what_others_take_meanwhile_is_reckoned_in(time: VirtualTime) -> None:
+async def test_requests_of_other_clients_are_estimated(time: VirtualTime) -> None:
     """Requests of other clients since the last answer are estimated from their rate."""
     budget = time.budget(share=0.5)
     await _ask(budget, _headers(time, 600, 599, 60))
@@ -85,7 +85,7 @@ async def test_what_others_take_meanwhile_is_reckoned_in(time: VirtualTime) -> N
     assert time.slept == [6]
 
 
-async def test_a_poll_finds_room_that_a_backfill_left(time: VirtualTime) -> None:
+async def test_a_tenth_of_the_share_is_reserved_for_polling(time: VirtualTime) -> None:
     """A tenth of oktawatch's share is reserved for polling, so that a backfill doesn't delay a poll."""
     window_over = asyncio.Event()
 
@@ -116,7 +116,7 @@ async def test_each_wait_is_reported(time: VirtualTime) -> None:
     assert waits == time.slept == [45.25]  # a second later, because Okta's numbers are whole seconds
 
 
-async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: VirtualTime) -> None:
+async def test_polls_have_priority_over_sweeps_and_sweeps_over_backfills(time: VirtualTime) -> None:
     """Polling has priority over sweeps, and sweeps over backfills; equal priorities are served in order."""
     budget, order = time.budget(), list[str]()
 
@@ -131,7 +131,7 @@ async def test_polling_goes_before_a_sweep_and_that_before_a_backfill(time: Virt
     assert order == ["p1", "p2", "s1", "b1", "b2"]
 
 
-async def test_one_request_is_in_flight(time: VirtualTime) -> None:
+async def test_only_one_request_is_in_flight(time: VirtualTime) -> None:
     """Only one request is in flight at a time."""
     budget, flying, most = time.budget(), 0, 0
 
@@ -147,7 +147,7 @@ async def test_one_request_is_in_flight(time: VirtualTime) -> None:
     assert most == 1
 
 
-async def test_without_any_header_nobody_waits(time: VirtualTime) -> None:
+async def test_no_request_waits_without_rate_limit_headers(time: VirtualTime) -> None:
     """Without rate limit headers, no request waits."""
     budget = time.budget(share=0.01)
     for _ in range(500):
@@ -155,7 +155,7 @@ async def test_without_any_header_nobody_waits(time: VirtualTime) -> None:
     assert (time.slept, budget.remaining) == ([], None)
 
 
-async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime) -> None:
+async def test_repeated_429s_without_headers_increase_the_wait(time: VirtualTime) -> None:
     """Repeated 429 answers without headers increase the wait, until there is another answer."""
     budget = time.budget()
     for status in (429, 429, 429, 429, 429, 503, 429, 200):
@@ -163,7 +163,7 @@ async def test_a_429_without_headers_is_waited_out_ever_longer(time: VirtualTime
     assert time.slept == [5, 10, 20, 40, 40, 5]
 
 
-async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None:
+async def test_the_window_is_still_used_after_a_429_for_concurrency(time: VirtualTime) -> None:
     """After a 429 with the limit 0 (too many concurrent requests), the rest of the window is still used."""
     budget = time.budget()
     await _ask(budget, _headers(time, 100, 50, 60))
@@ -173,7 +173,7 @@ async def test_too_many_at_once_are_tried_again_alone(time: VirtualTime) -> None
     assert (time.slept, budget.remaining) == ([5], 47)
 
 
-async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
+async def test_the_window_does_not_depend_on_the_servers_clock(time: VirtualTime) -> None:
     """The length of a window does not depend on the server's clock."""
     budget = time.budget()
     server = "Thu, 11 Sep 2025 16:21:50 GMT"
@@ -184,7 +184,7 @@ async def test_the_time_of_day_plays_no_part(time: VirtualTime) -> None:
     assert time.slept == [8]
 
 
-async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
+async def test_a_request_without_an_answer_counts_once(time: VirtualTime) -> None:
     """A request without an answer counts once, in the window after the one in which it was sent."""
     budget = time.budget(share=0.5)
     await _ask(budget, _headers(time, 8, 7, 60))
@@ -196,7 +196,7 @@ async def test_requests_without_an_answer_count(time: VirtualTime) -> None:
     assert time.slept == [61, 65]
 
 
-async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualTime) -> None:
+async def test_a_response_from_the_previous_window_changes_nothing(time: VirtualTime) -> None:
     """A response from the previous window does not change the present one."""
     budget = time.budget(share=0.5)
     for left in (7, 6, 5):
@@ -209,7 +209,7 @@ async def test_a_window_that_turned_while_a_request_was_under_way(time: VirtualT
 
 
 @pytest.mark.parametrize("waiting_for", ["another", "the window"])
-async def test_a_cancelled_wait_leaves_no_trace(waiting_for: str) -> None:
+async def test_a_cancelled_wait_passes_the_turn_on(waiting_for: str) -> None:
     """A cancelled wait passes the turn to the next request."""
     budget = RateBudget(1.0)
     if waiting_for == "the window":
@@ -228,7 +228,7 @@ async def test_a_cancelled_wait_leaves_no_trace(waiting_for: str) -> None:
     assert first.cancelled()
 
 
-async def test_a_request_that_fails_gives_the_turn_back(time: VirtualTime) -> None:
+async def test_a_failed_request_passes_the_turn_on(time: VirtualTime) -> None:
     """A failed request passes the turn to the next one."""
     budget = time.budget()
     with pytest.raises(ConnectionError):
@@ -237,7 +237,7 @@ async def test_a_request_that_fails_gives_the_turn_back(time: VirtualTime) -> No
     await _ask(budget, {})
 
 
-async def test_a_recorded_window_is_kept_to(time: VirtualTime) -> None:
+async def test_a_recorded_window_is_respected(time: VirtualTime) -> None:
     """With a real org's recorded answers, the reset is waited for before a 429 occurs."""
     name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
@@ -297,7 +297,7 @@ async def _hours(
 @example(
     limit=10, others=0.75, share=0.5, interval=45, bursts=[4], backfill=False
 )  # the other clients exceed their share in a burst
-async def test_no_window_is_ever_used_up(
+async def test_the_share_is_never_exceeded_beside_other_clients(
     *, limit: int, others: float, share: float, interval: int, bursts: list[int], backfill: bool
 ) -> None:
     """The share of the rate limit is never exceeded, with any requests of other clients."""

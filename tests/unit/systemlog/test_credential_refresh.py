@@ -85,7 +85,7 @@ async def test_a_token_that_works_is_kept(source: Callable[[Okta], OrgSource], t
     assert okta.asked == ["00first"]
 
 
-async def test_a_renewed_token_is_taken_up(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
+async def test_a_renewed_token_is_used(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
     """The refused request is sent again with the token that is in the file, and the next ones too."""
     okta = Okta("00second")
     pages = source(okta)
@@ -100,7 +100,7 @@ async def test_a_renewed_token_is_taken_up(source: Callable[[Okta], OrgSource], 
     assert "00second" not in str(logs)
 
 
-async def test_a_token_that_was_not_renewed_stays_refused(source: Callable[[Okta], OrgSource]) -> None:
+async def test_a_request_is_not_repeated_with_the_same_token(source: Callable[[Okta], OrgSource]) -> None:
     """A request is not repeated with the same token."""
     okta = Okta("00second")
     pages = source(okta)
@@ -111,7 +111,9 @@ async def test_a_token_that_was_not_renewed_stays_refused(source: Callable[[Okta
     assert okta.asked == ["00first"]
 
 
-async def test_a_file_that_is_gone(source: Callable[[Okta], OrgSource], tmp_path: Path) -> None:
+async def test_a_missing_token_file_keeps_oktas_refusal(
+    source: Callable[[Okta], OrgSource], tmp_path: Path
+) -> None:
     """If the token file is missing, Okta's refusal is the reported error."""
     pages = source(Okta("00second"))
     (tmp_path / "acme.token").unlink()

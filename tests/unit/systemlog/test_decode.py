@@ -37,7 +37,7 @@ def _uuids(decoded: Decoded) -> list[str]:
     return [event.uuid for event in decoded.events]
 
 
-def test_events_come_in_oktas_order() -> None:
+def test_events_keep_oktas_order() -> None:
     """Events keep Okta's order, because grouping depends on the order of arrival."""
     assert _uuids(decode(json.dumps([_event("b"), _event("a"), _event("c")]).encode())) == ["b", "a", "c"]
 
@@ -50,7 +50,7 @@ def test_an_event_keeps_its_own_slice_of_the_page() -> None:
 
 @pytest.mark.parametrize("element", ["1", "null", "true", '"text"', "[]", '[{"uuid":"x"}]', "1.5"])
 @pytest.mark.parametrize("companion", ["", r',{"odd":"\ud800"}'])
-def test_what_is_no_object_is_set_aside(element: str, companion: str) -> None:
+def test_an_element_that_is_not_an_object_is_rejected(element: str, companion: str) -> None:
     """Both decoders reject an element that is not an object, keep its bytes, and keep the rest of the page."""
     decoded = decode(f"[ {element} ,{json.dumps(_event())}{companion}]".encode())
     assert decoded.rejected[0].reason == "not a JSON object"
@@ -69,9 +69,7 @@ def test_what_is_no_object_is_set_aside(element: str, companion: str) -> None:
     ],
 )
 @pytest.mark.parametrize("odd", ["", "\ud800"])
-def test_an_event_that_cannot_be_remembered_is_set_aside(
-    fields: dict[str, Any], reason: str, odd: str
-) -> None:
+def test_an_unusable_event_is_rejected(fields: dict[str, Any], reason: str, odd: str) -> None:
     """Both decoders reject an unusable event with its bytes and the reason."""
     raw = json.dumps(_event() | fields | {"odd": odd}).encode()
     decoded = decode(_page(raw, _signin()))
@@ -79,7 +77,7 @@ def test_an_event_that_cannot_be_remembered_is_set_aside(
     assert _uuids(decoded) == ["u1"]
 
 
-def test_the_first_of_a_uuid_wins_within_a_page() -> None:
+def test_repeated_uuids_of_a_page_are_dropped() -> None:
     """Further elements with the same uuid are counted and dropped."""
     decoded = decode(json.dumps([_event("a", n=1), _event("b"), _event("a", n=2)]).encode())
     assert _uuids(decoded) == ["a", "b"]
@@ -106,7 +104,7 @@ def test_the_first_of_a_uuid_wins_within_a_page() -> None:
     ],
     ids=lambda odd: f"{odd[:12]!r}",
 )
-def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
+def test_a_sign_in_with_an_unusual_value_is_still_detected(odd: str) -> None:
     """An odd value hides neither its event nor the others on the page, and all values can be stored."""
     decoded = decode(_page(_signin("before"), _signin("odd", odd), _signin("after")))
     assert _uuids(decoded) == ["before", "odd", "after"]
@@ -118,7 +116,7 @@ def test_a_sign_in_with_something_odd_in_it_is_still_detected(odd: str) -> None:
         msgspec.json.encode(event.body())
 
 
-def test_odd_things_may_come_together() -> None:
+def test_unusual_values_can_be_combined() -> None:
     """A page with both a huge integer and a lone surrogate is decoded, which no single parser can do."""
     decoded = decode(_page(_signin("a", "1" * 40), _signin("b", r'"\ud800"'), _signin("c", "1e999")))
     odd = [event.body()["debugContext"]["debugData"]["odd"] for event in decoded.events]
@@ -149,7 +147,7 @@ def test_odd_things_may_come_together() -> None:
     ],
     ids=lambda body: f"{body[:12]!r}",
 )
-def test_what_is_no_list_is_no_page(body: bytes) -> None:
+def test_a_body_that_is_not_a_list_is_refused(body: bytes) -> None:
     """A truncated body raises ValueError instead of being taken for a shorter page."""
     with pytest.raises(ValueError, match=r"."):
         decode(body)
@@ -213,7 +211,7 @@ def _shown(event: Event) -> str:
 
 
 @given(st.lists(st.builds(lambda actor, event: event | {"actor": actor}, ACTORS, EVENTS)), st.booleans())
-def test_the_ways_to_decode_agree(values: list[Any], ascii_only: bool) -> None:
+def test_all_decoders_agree(values: list[Any], ascii_only: bool) -> None:
     """An event reads the same, with the same redacted, whether it came with an ordinary page, alone, or as a dict."""
     for event in decode(_encode(values, ascii_only=ascii_only)).events:
         alone = Event.from_json(bytes(event.raw))
@@ -222,7 +220,7 @@ def test_the_ways_to_decode_agree(values: list[Any], ascii_only: bool) -> None:
 
 
 @given(HOSTILE_LIST, st.booleans())
-def test_everything_of_an_event_can_be_stored(values: list[Any], ascii_only: bool) -> None:
+def test_every_value_of_an_event_can_be_stored(values: list[Any], ascii_only: bool) -> None:
     """Every encoder and both databases accept all values of an event."""
     names = [name for name, value in vars(Event).items() if isinstance(value, property)]
     for event in decode(_encode(values, ascii_only=ascii_only)).events:
@@ -249,7 +247,7 @@ def test_everything_of_an_event_can_be_stored(values: list[Any], ascii_only: boo
     ],
     ids=["NUL", "type", "length", "proxy", "target", "debugContext"],
 )
-def test_an_odd_event_costs_the_others_nothing(odd: bytes) -> None:
+def test_an_unusual_event_does_not_change_the_others(odd: bytes) -> None:
     """An odd event doesn't change how the page's other events are decoded."""
     ordinary = _event("a", actor={"id": "00u1", "displayName": "Nora"}, outcome={"result": "SUCCESS"})
     first, second = decode(_page(json.dumps(ordinary).encode(), odd)).events
@@ -260,7 +258,7 @@ def test_an_odd_event_costs_the_others_nothing(odd: bytes) -> None:
 
 
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}",:\\ a1u', max_size=60).map(str.encode))
-def test_any_bytes_are_a_page_or_a_value_error(body: bytes) -> None:
+def test_any_bytes_are_decoded_or_raise_value_error(body: bytes) -> None:
     """Any bytes are decoded to a page or raise ValueError."""
     try:
         decoded = decode(body)
@@ -270,7 +268,7 @@ def test_any_bytes_are_a_page_or_a_value_error(body: bytes) -> None:
     assert decoded.count >= len(decoded.events) + len(decoded.rejected)
 
 
-def test_every_event_that_others_published_decodes() -> None:
+def test_every_published_example_event_is_decoded() -> None:
     """All published example events are decoded, also Okta's own, which its schema refuses."""
     lines = shared_data("published_okta_events.ndjson").read_bytes().splitlines()
     decoded = decode(_page(*lines))

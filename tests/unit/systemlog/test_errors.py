@@ -51,7 +51,9 @@ def _okta(code: str, summary: str, **more: Any) -> str:
         (999, "", errors.UnavailableError, "retried"),
     ],
 )
-def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], advice: str) -> None:
+def test_the_status_selects_the_error(
+    status: int, body: str, kind: type[SystemLogError], advice: str
+) -> None:
     """The status selects the error, whose line contains Okta's code and advice."""
     error = refusal(ORG, status, HEADERS, body)
     assert type(error) is kind
@@ -66,7 +68,7 @@ def test_the_status_decides(status: int, body: str, kind: type[SystemLogError], 
         assert json.loads(body)["errorSummary"] in text
 
 
-def test_reasons_are_short_names_of_their_own() -> None:
+def test_reasons_are_short_and_unique() -> None:
     """The reasons of errors are short and unique, because they are labels of metrics."""
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SystemLogError)
@@ -76,7 +78,7 @@ def test_reasons_are_short_names_of_their_own() -> None:
     assert all(reason.replace("_", "").islower() for reason in reasons)
 
 
-def test_the_first_cause_is_told_too() -> None:
+def test_an_error_has_oktas_first_cause() -> None:
     """The error has Okta's first cause beside its summary."""
     body = _okta(
         "E0000001", "Api validation failed", errorCauses=[{"errorSummary": "since: bad date"}, {}, 1]
@@ -84,7 +86,7 @@ def test_the_first_cause_is_told_too() -> None:
     assert '"Api validation failed: since: bad date"' in str(refusal(ORG, 400, {}, body))
 
 
-def test_a_redirect_says_where_to() -> None:
+def test_a_redirect_error_names_its_target() -> None:
     """The error about a redirect names its target."""
     error = refusal(ORG, 302, {"Location": "https://portal.example.com/login"}, "")
     assert "https://portal.example.com/login" in str(error)
@@ -103,14 +105,14 @@ def test_a_redirect_says_where_to() -> None:
         json.dumps({"errorCode": {}, "errorSummary": ["x"], "errorCauses": [None, {"errorSummary": {}}]}),
     ],
 )
-def test_an_error_body_may_be_anything(body: str) -> None:
+def test_any_error_body_results_in_an_error(body: str) -> None:
     """An error body whose parts are missing or have another type still results in an error."""
     error = refusal(ORG, 400, {}, body)
     assert (error.error_code, error.request_id, error.date) == (None, None, None)
     assert "(acme, https://acme.okta.com, HTTP 400): " in str(error)
 
 
-def test_the_token_never_shows() -> None:
+def test_no_error_contains_the_token() -> None:
     """No error contains the token, even if a server or a proxy echoes the request."""
     echo = f"Authorization: SSWS {TOKEN}"
     shown = [
@@ -128,7 +130,7 @@ def test_the_token_never_shows() -> None:
     assert TOKEN not in repr(ORG)
 
 
-def test_what_a_server_wrote_is_quoted_with_care() -> None:
+def test_control_characters_are_removed_from_quotes() -> None:
     """Escape codes, line breaks and right-to-left marks of a server are removed from quotes."""
     assert quoted("a\x1b[31mb\r\nc\u202ed\x00e\u2028f", hide=()) == "a [31mb c d e f"
     assert quoted("x" * 10_000, hide=()) == "x" * 200 + "…"
@@ -157,7 +159,7 @@ def test_any_text_is_quoted_in_one_short_line(text: str, secret: str) -> None:
         (MemoryError(), errors.BrokenTransferError, "MemoryError"),
     ],
 )
-def test_a_request_without_an_answer_says_why(
+def test_each_failure_without_an_answer_has_its_own_error(
     error: Exception, kind: type[SystemLogError], expected: str
 ) -> None:
     """Each failure without an answer has the matching error and advice."""
@@ -168,19 +170,19 @@ def test_a_request_without_an_answer_says_why(
 
 
 @pytest.mark.parametrize("token", ["", " ", "00abc def", "00abc\n", "00\u00e9", "00\x00"])
-def test_a_token_that_no_header_carries_is_refused_unseen(token: str) -> None:
+def test_a_token_that_is_invalid_in_a_header_is_not_quoted(token: str) -> None:
     """A token that is invalid in a header raises an error with the org's name, without quoting it."""
     with pytest.raises(ValueError, match="the token of org acme") as caught:
         OrgAccess("acme", "https://acme.okta.com", token)
     assert not token.strip() or token.strip() not in str(caught.value)
 
 
-def test_a_slash_after_the_url_makes_no_difference() -> None:
+def test_a_slash_at_the_end_of_the_url_is_removed() -> None:
     """A slash at the end of the org's URL is removed, because Okta refuses a double slash."""
     assert OrgAccess("acme", "https://acme.okta.com/", TOKEN).url == "https://acme.okta.com"
 
 
-def test_what_was_signed_never_shows() -> None:
+def test_no_error_contains_an_assertion_proof_or_access_token() -> None:
     """No error contains an assertion, proof or access token that a server echoes."""
     signed = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIwb2EifQ.c2lnbmF0dXJl"
     assert quoted(f"Authorization: DPoP {signed}, again", hide=()) == "Authorization: DPoP [token], again"
@@ -196,7 +198,7 @@ def test_what_was_signed_never_shows() -> None:
         (404, {}, errors.WrongHostError, "url"),
     ],
 )
-def test_a_service_app_gets_its_own_advice(
+def test_the_errors_of_a_service_app_have_specific_advice(
     status: int, headers: dict[str, str], kind: type[SystemLogError], advice: str
 ) -> None:
     """A service app's errors have specific advice, and a refused DPoP proof is not taken for a refused cursor."""
@@ -214,7 +216,7 @@ def _recorded_refusals() -> Iterator[tuple[int, str]]:
                 yield response["status"]["code"], response["body"]["string"]
 
 
-def test_refusals_of_real_orgs_are_understood() -> None:
+def test_recorded_refusals_raise_the_matching_errors() -> None:
     """Recorded refusals of real orgs (429, a bad filter, a refused cursor) raise the matching errors."""
     refusals = {
         (error.status, error.error_code): error

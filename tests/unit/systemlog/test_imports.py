@@ -17,13 +17,13 @@ def _loaded(module: str) -> set[str]:
     )
 
 
-def test_everything_but_the_client_works_without_the_sdk() -> None:
+def test_all_modules_but_the_client_are_imported_without_the_sdk() -> None:
     """All modules but the client can be imported without the Okta SDK."""
     code = ", ".join(f"oktawatch.systemlog.{name}" for name in LIGHT)
     assert {"okta", "aiohttp"} & _loaded(code) == set()
 
 
 @pytest.mark.parametrize("module", ["okta", "aiohttp"])
-def test_the_client_loads_it(module: str) -> None:
+def test_the_client_imports_the_sdk(module: str) -> None:
     """The client imports the SDK, so the test above can fail."""
     assert module in _loaded("oktawatch.systemlog.client")

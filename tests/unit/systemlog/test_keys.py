@@ -35,7 +35,7 @@ def _pem(
         pytest.param("\n".join(f"    {line}\r" for line in rsa_pem().splitlines()), id="indented"),
     ],
 )
-def test_pem(text: str) -> None:
+def test_a_pem_key_has_no_key_id(text: str) -> None:
     """A PEM key has no key id."""
     assert read_private_key(text) == (rsa_pem(), "")
 
@@ -48,12 +48,12 @@ def test_pem(text: str) -> None:
         {"use": "sig", "alg": "RS256", "key_ops": ["sign"], "ext": True, "x5c": None},
     ],
 )
-def test_jwk(more: dict[str, Any]) -> None:
+def test_a_jwk_has_a_key_id(more: dict[str, Any]) -> None:
     """A JWK has a key id, and its other members change nothing."""
     assert read_private_key(json.dumps(rsa_private_jwk("k1") | more, indent=2)) == (rsa_pem(), "k1")
 
 
-def test_jwk_without_a_name() -> None:
+def test_a_jwk_without_a_key_id_gets_none() -> None:
     """A JWK without a key id gets none."""
     nameless = {name: value for name, value in rsa_private_jwk("").items() if name != "kid"}
     assert read_private_key(json.dumps(nameless)) == (rsa_pem(), "")
@@ -92,7 +92,7 @@ def test_jwk_without_a_name() -> None:
         ),
     ],
 )
-def test_what_is_no_key(text: str, expected: str) -> None:
+def test_an_invalid_key_is_refused_without_quoting_it(text: str, expected: str) -> None:
     """An invalid key raises an error of one sentence that doesn't quote the key."""
     with pytest.raises(ValueError, match=expected) as caught:
         read_private_key(text)

@@ -61,12 +61,14 @@ def _read(
         ),
     ],
 )
-def test_caught_up(published: list[Any], changes: dict[str, Any], expected: bool) -> None:
+def test_only_the_end_of_the_stream_is_caught_up(
+    published: list[Any], changes: dict[str, Any], expected: bool
+) -> None:
     """A short page in the middle of the stream is distinguished from its end."""
     assert _read(published, **changes).caught_up is expected
 
 
-def test_a_page_says_what_it_brought() -> None:
+def test_a_page_has_its_counts_times_and_next_link() -> None:
     """A page has its counts, times and next link."""
     page = _read([FRESH, None, OLD])
     assert [event.uuid for event in page.events] == ["u0", "u2"]
@@ -81,20 +83,20 @@ def test_a_page_says_what_it_brought() -> None:
     )
 
 
-def test_without_a_next_link_reading_goes_on_where_it_is() -> None:
+def test_reading_continues_with_the_same_request_without_a_next_link() -> None:
     """Without a next link, reading continues with the same request."""
     page = _read([OLD], following=None)
     assert page.next is None
     assert page.resume == QUERY
 
 
-def test_rejected_elements_fill_a_page_too() -> None:
+def test_a_full_page_of_rejected_elements_is_not_the_end() -> None:
     """A full page of unusable elements is not the end of the stream."""
     page = _read([], body=b"[1, 2, 3]")
     assert (page.count, page.caught_up, page.newest) == (3, False, None)
 
 
-def test_an_answer_that_is_no_page_is_refused() -> None:
+def test_an_answer_that_is_not_a_page_is_refused() -> None:
     """An answer that is not a page raises ValueError instead of returning an empty page."""
     with pytest.raises(ValueError, match=r"."):
         _read([], body=b"<html>")
@@ -107,14 +109,14 @@ def test_an_answer_that_is_no_page_is_refused() -> None:
         (["next"], "a malformed Link header"),
     ],
 )
-def test_a_bad_next_link_spoils_no_event(links: list[str], error: str) -> None:
+def test_a_page_with_an_invalid_next_link_keeps_its_events(links: list[str], error: str) -> None:
     """A page with an invalid next link keeps its events."""
     page = _read([OLD], links=links)
     assert [event.uuid for event in page.events] == ["u0"]
     assert (page.next, page.link_error, page.resume) == (None, error, QUERY)
 
 
-def test_a_stripped_link_header_is_told_from_a_last_page() -> None:
+def test_a_removed_link_header_is_not_the_last_page() -> None:
     """A removed Link header is distinguished from Okta's last page, which links to itself."""
     assert not _read([OLD], following=None).linked
     assert _read([OLD], links=[f'<{URL}{QUERY}>; rel="self"']).linked
@@ -132,13 +134,13 @@ def test_a_stripped_link_header_is_told_from_a_last_page() -> None:
         ("99999999999999999999", None),
     ],
 )
-def test_the_servers_clock_is_read(header: str | None, expected: datetime | None) -> None:
+def test_the_date_is_parsed_in_utc(header: str | None, expected: datetime | None) -> None:
     """The date is in UTC, or None if it can't be parsed."""
     assert parse_date(header) == expected
 
 
 @given(st.text(max_size=40) | st.text(alphabet="MonTueJan 0123456789:,+-GMT", max_size=40))
-def test_any_date_is_read_or_none(header: str) -> None:
+def test_any_date_is_parsed_or_none(header: str) -> None:
     """Any text is parsed as a date or gives None."""
     found = parse_date(header)
     assert found is None or found.tzinfo is UTC

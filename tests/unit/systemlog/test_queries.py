@@ -34,13 +34,13 @@ def test_a_bounded_request_has_both_bounds() -> None:
     }
 
 
-def test_no_filter_asks_for_every_event() -> None:
+def test_a_query_without_a_filter_has_no_filter_parameter() -> None:
     """Without a filter, the query has no filter parameter, because Okta refuses an empty one."""
     assert "filter" not in polling_query(since=SINCE, filter="", limit=1000)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_any_filter_arrives_as_it_was(text: str) -> None:
+def test_any_filter_is_encoded_unchanged(text: str) -> None:
     """Any filter is encoded so that it arrives unchanged and alters no other parameter."""
     query = polling_query(since=SINCE, filter=text, limit=1000)
     assert query.isascii()
@@ -49,7 +49,7 @@ def test_any_filter_arrives_as_it_was(text: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_a_page_size_that_okta_refuses_is_refused_here(limit: int) -> None:
+def test_an_invalid_page_size_is_refused(limit: int) -> None:
     """The error has the valid page sizes."""
     with pytest.raises(ValueError, match="from 1 to 1000"):
         polling_query(since=SINCE, filter="", limit=limit)
@@ -68,6 +68,6 @@ def test_a_page_size_that_okta_refuses_is_refused_here(limit: int) -> None:
         ((None,), 100),
     ],
 )
-def test_the_limit_is_read_from_a_query(queries: tuple[str | None, ...], expected: int) -> None:
+def test_the_limit_is_parsed_from_a_query(queries: tuple[str | None, ...], expected: int) -> None:
     """The first query with a limit decides, and Okta's default of 100 applies without one."""
     assert limit_of(*queries) == expected

@@ -31,7 +31,7 @@ def _pause(headers: dict[str, str], attempt: int = 0) -> float:
         (0, 1),
     ],
 )
-def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: int) -> None:
+def test_the_wait_is_a_second_longer_than_the_servers(reset: int, expected: int) -> None:
     """The wait is a second longer than by the server's clock, and limited to 1 to 65 seconds."""
     assert _pause({"X-Rate-Limit-Reset": f" {reset} ", "Date": DATE}) == expected
 
@@ -50,7 +50,7 @@ def test_the_wait_is_a_second_more_than_the_servers_own(reset: int, expected: in
         {"X-Rate-Limit-Reset": "9" * 5_000, "Date": DATE},
     ],
 )
-def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> None:
+def test_the_wait_increases_without_usable_headers(headers: dict[str, str]) -> None:
     """Without usable headers, the waits increase until they outlast a window."""
     waits = [_pause(headers, attempt) for attempt in range(4)]
     assert waits == sorted(set(waits))
@@ -59,12 +59,12 @@ def test_without_readable_headers_the_wait_grows(headers: dict[str, str]) -> Non
 
 
 @given(st.text(max_size=20), st.text(max_size=40), st.integers(0, 100))
-def test_any_headers_give_a_wait(reset: str, date: str, attempt: int) -> None:
+def test_any_headers_result_in_a_bounded_wait(reset: str, date: str, attempt: int) -> None:
     """Any headers result in a wait of at most a window and a margin."""
     assert 1 <= _pause({"X-Rate-Limit-Reset": reset, "Date": date}, attempt) <= 65
 
 
-def test_a_real_429_is_waited_out_to_its_reset() -> None:
+def test_a_recorded_429_is_retried_after_its_reset() -> None:
     """A real org's recorded 429 is waited for until its reset, after which a 200 was recorded."""
     name = "okta-sdk-cassettes/TestAgentPoolsResource.test_list_agent_pools_with_multiple_pool_types.yaml"
     interactions: list[dict[str, Any]] = yaml.safe_load(shared_data(name).read_text())["interactions"]
@@ -75,7 +75,7 @@ def test_a_real_429_is_waited_out_to_its_reset() -> None:
     assert answered + _pause(headers) == int(headers["X-Rate-Limit-Reset"]) + 1
 
 
-def test_too_many_at_once_say_nothing_of_the_window() -> None:
+def test_a_429_for_concurrency_has_no_usable_window() -> None:
     """A 429 with the limit 0 is about concurrent requests, so its other numbers are ignored."""
     headers = {
         "X-Rate-Limit-Limit": "0",
@@ -87,7 +87,7 @@ def test_too_many_at_once_say_nothing_of_the_window() -> None:
     assert _pause(headers) == 5
 
 
-def test_each_number_may_be_absent() -> None:
+def test_each_rate_limit_header_is_optional() -> None:
     """Each rate limit header is optional."""
     assert Limits.read({"X-Rate-Limit-Limit": "120"}) == (120, None, None, None)
     assert Limits.read({"X-Rate-Limit-Remaining": "0"}) == (None, 0, None, None)
