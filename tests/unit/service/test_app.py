@@ -40,14 +40,14 @@ def load(tmp_path: Path) -> Load:
     return from_text
 
 
-def test_rules_have_their_defaults(load: Load) -> None:
+def test_the_main_rule_is_enabled_by_default(load: Load) -> None:
     """By default, the main rule is enabled with its default options."""
     (rule,) = Application(load()).rules.rules
 
     assert rule == AnonymizingVpnLogin()
 
 
-def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
+def test_a_rule_gets_its_configured_options(load: Load, tmp_path: Path) -> None:
     """A rule gets its common and specific options, and reads files relative to the configuration."""
     (tmp_path / "relays.csv").write_text("192.0.2.0/24,US\n", encoding="utf-8")
     options = 'severity = "HIGH"\ndedup_period = "2h"\nthreshold = 3\nrelay_networks = "relays.csv"\n'
@@ -59,7 +59,7 @@ def test_rules_take_what_the_operator_says(load: Load, tmp_path: Path) -> None:
     assert "192.0.2.7" in rule.relay_networks
 
 
-def test_rule_turned_off(load: Load) -> None:
+def test_a_disabled_rule_is_not_evaluated(load: Load) -> None:
     """A disabled rule is not evaluated."""
     assert Application(load(R1 + "enabled = false\n")).rules.rules == ()
 
@@ -78,7 +78,7 @@ def test_rule_turned_off(load: Load) -> None:
         ),
     ],
 )
-def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, expected: str) -> None:
+def test_an_invalid_rule_option_is_refused(load: Load, tmp_path: Path, text: str, expected: str) -> None:
     """An invalid rule option raises ConfigError with file and key."""
     with pytest.raises(ConfigError) as caught:
         _ = Application(load(text)).rules
@@ -109,7 +109,7 @@ def test_rules_that_make_no_sense(load: Load, tmp_path: Path, text: str, expecte
         ),
     ],
 )
-def test_allow_entries_that_make_no_sense(load: Load, tmp_path: Path, text: str, expected: str) -> None:
+def test_an_invalid_allow_entry_is_refused(load: Load, tmp_path: Path, text: str, expected: str) -> None:
     """An entry for an unknown rule, for everything or with another entry's conditions is refused at the start."""
     with pytest.raises(ConfigError) as caught:
         Application.build(load(text))
@@ -117,7 +117,7 @@ def test_allow_entries_that_make_no_sense(load: Load, tmp_path: Path, text: str,
     assert str(caught.value).replace(str(tmp_path), "").startswith(expected)
 
 
-async def test_watch_has_the_allow_entries(load: Load) -> None:
+async def test_every_condition_of_an_allow_entry_is_passed_on(load: Load) -> None:
     """Every condition of an allow entry is passed on, including a date that is configured as text."""
     conditions = (
         'rules = ["Okta.*"]\norgs = ["#prod"]\nactors = ["nora@*"]\nnetworks = ["203.0.113.0/24"]\n'
@@ -177,7 +177,7 @@ def test_access_has_the_token(load: Load) -> None:
     assert "00inline" not in repr(access)
 
 
-def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None:
+def test_a_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None:
     """A renewed access has the token that is in the file now; otherwise it has the token from the start."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
@@ -188,14 +188,14 @@ def test_renewed_access_reads_the_file_again(load: Load, tmp_path: Path) -> None
     assert Application(settings).access("acme", renewed=True).token == "00second"
 
 
-def test_renewed_access_without_a_file_keeps_its_token(load: Load) -> None:
+def test_a_renewed_access_without_a_file_keeps_its_token(load: Load) -> None:
     """A token from the configuration itself is kept on renewal."""
     settings = load()
 
     assert Application(settings).access("acme", renewed=True).token == "00inline"
 
 
-def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
+def test_a_renewed_access_with_a_missing_file_is_an_error(load: Load, tmp_path: Path) -> None:
     """A missing token file raises an error with its key."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
@@ -207,7 +207,7 @@ def test_renewed_access_with_the_file_gone(load: Load, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pem", "jwk"])
-def test_access_of_a_service_app(load: Load, kind: str) -> None:
+def test_the_key_of_a_service_app_becomes_pem(load: Load, kind: str) -> None:
     """A key in either format becomes PEM, and the JWK's key id applies unless another one is configured."""
     key = rsa_pem() if kind == "pem" else json.dumps(rsa_private_jwk("k1"))
     settings = load(org=ORG + f"client_id = \"0oaexample\"\ndpop = true\nprivate_key = '''{key}'''\n")
@@ -232,7 +232,7 @@ def test_a_service_app_s_key_is_renewed_from_its_file(load: Load, tmp_path: Path
     assert app.kid == "k2"
 
 
-def test_access_that_cannot_be_used(load: Load) -> None:
+def test_an_invalid_private_key_is_refused(load: Load) -> None:
     """An invalid private key raises ConfigError with file and key."""
     settings = load(org=ORG + 'client_id = "0oaexample"\nprivate_key = "{}"\n')
 
@@ -242,7 +242,7 @@ def test_access_that_cannot_be_used(load: Load) -> None:
         Application(settings).access("acme")
 
 
-def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> None:
+def test_a_renewed_token_that_is_invalid_in_a_header_is_refused(load: Load, tmp_path: Path) -> None:
     """A token file without a usable token raises an error with its key and without its content."""
     file = tmp_path / "acme.token"
     file.write_text("00first\n", encoding="utf-8")
@@ -255,7 +255,7 @@ def test_renewed_access_that_no_header_can_carry(load: Load, tmp_path: Path) -> 
     assert "00t" not in str(caught.value)
 
 
-async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
+async def test_notifiers_channels_and_routes_have_the_same_names(load: Load) -> None:
     """Notifiers, channels and routes have the same names."""
     app = Application(
         load('[[notifiers]]\ntype = "log"\nname = "one"\n[[notifiers]]\ntype = "log"\nname = "two"\n')
@@ -269,7 +269,7 @@ async def test_notifiers_and_routes_name_the_same(load: Load) -> None:
     assert names == list(app.channels) == [route.notifier for route in app.routes] == ["one", "two"]
 
 
-def test_without_a_notifier_alerts_go_to_the_log(load: Load) -> None:
+def test_alerts_are_logged_without_a_notifier(load: Load) -> None:
     """Without notifiers, alerts go to the log."""
     assert list(Application(load()).channels) == ["log"]
 
@@ -287,7 +287,7 @@ def test_only_the_chosen_orgs_need_credentials(load: Load) -> None:
         Application.build(settings)
 
 
-def test_only_one_rule(load: Load) -> None:
+def test_a_command_for_one_rule_uses_only_that_rule(load: Load) -> None:
     """A command for a single rule uses only that rule, enabled or not."""
     app = Application.build(load(R1 + "enabled = false\n"), rule_id="Okta.Anonymizing.VPN.Login")
 
@@ -296,7 +296,7 @@ def test_only_one_rule(load: Load) -> None:
         Application.build(load(), rule_id="Okta.Nothing")
 
 
-def test_building_finds_what_is_wrong(load: Load, tmp_path: Path) -> None:
+def test_building_finds_the_errors_of_all_parts(load: Load, tmp_path: Path) -> None:
     """`build` finds the errors of all parts that need no database."""
     mistakes = {
         '[detection]\nenable = ["Nothing.*"]\n': "unknown rule",
@@ -310,7 +310,7 @@ def test_building_finds_what_is_wrong(load: Load, tmp_path: Path) -> None:
     assert not (tmp_path / "oktawatch.db").exists()
 
 
-def test_a_url_that_apprise_does_not_know(load: Load) -> None:
+def test_an_unknown_apprise_url_is_refused(load: Load) -> None:
     """An unknown Apprise URL raises ConfigError with file and key, and without the URL."""
     settings = load('[[notifiers]]\ntype = "apprise"\nname = "chat"\nurl = "carrier-pigeon://token/loft"\n')
 
@@ -335,7 +335,7 @@ async def test_database_is_opened_and_prepared(load: Load, tmp_path: Path) -> No
     assert [status.org for status in statuses] == ["acme"]
 
 
-def test_database_that_is_not_there(load: Load) -> None:
+def test_an_unusable_database_is_an_error_of_one_line(load: Load) -> None:
     """An unusable database raises an error of one line with file and key."""
     settings = load('[database]\nurl = "sqlite:///nowhere.db"\n')
 

@@ -34,7 +34,7 @@ def test_a_full_disk_is_found_in_any_folder(
 
 
 @pytest.mark.parametrize(("free", "warned"), [(LITTLE_SPACE, False), (LITTLE_SPACE - 1, True), (0, True)])
-def test_little_space_is_warned_of(free: int, warned: bool) -> None:
+def test_low_disk_space_is_a_warning(free: int, warned: bool) -> None:
     """The warning shows the free space and the folder."""
     found = judge_space(free, "/var/lib/oktawatch")
     assert bool(found) is warned

@@ -71,7 +71,9 @@ def test_any_write_ends_a_lock(trouble: DatabaseTrouble) -> None:
     assert trouble.failures == 0
 
 
-def test_a_write_from_before_the_failure_shows_nothing(trouble: DatabaseTrouble, clock: Clock) -> None:
+def test_a_write_from_before_the_failure_does_not_end_the_trouble(
+    trouble: DatabaseTrouble, clock: Clock
+) -> None:
     """A write that began before the last failure doesn't end the trouble."""
     with capture_logs() as logs:
         began = trouble.moment()
@@ -97,7 +99,7 @@ def test_a_refusal_is_forgotten_after_ten_minutes(trouble: DatabaseTrouble, cloc
 
 
 @given(st.lists(st.tuples(st.sampled_from(JOBS), st.sampled_from(["full", "locked", "wrote"])), max_size=30))
-def test_trouble_lasts_while_a_refused_job_has_not_worked(steps: list[tuple[str, str]]) -> None:
+def test_trouble_lasts_until_all_refused_jobs_have_written(steps: list[tuple[str, str]]) -> None:
     """Trouble ends once all refused jobs have written, whatever happens in between."""
     trouble = DatabaseTrouble(lost=lambda: None, clock=Clock())
     refused: set[str] = set()
@@ -114,7 +116,7 @@ def test_trouble_lasts_while_a_refused_job_has_not_worked(steps: list[tuple[str,
         assert (trouble.failures > 0) == failing
 
 
-def test_it_lasts_since_the_last_write(trouble: DatabaseTrouble, clock: Clock) -> None:
+def test_trouble_is_measured_from_the_last_write(trouble: DatabaseTrouble, clock: Clock) -> None:
     """The duration is measured from the last write before the trouble; writes that did not end it don't count."""
     clock.time_s = 100
     trouble.wrote("probe")
@@ -166,7 +168,7 @@ async def file(tmp_path: Path) -> AsyncIterator[DatabaseExecutor]:
     executor.close()
 
 
-async def test_a_disk_with_room_for_small_rows_is_full_once(
+async def test_a_disk_with_space_for_small_rows_causes_one_trouble(
     file: DatabaseExecutor, trouble: DatabaseTrouble
 ) -> None:
     """A disk on which SQLite refuses pages but accepts the daemon's small row causes one trouble, not many."""

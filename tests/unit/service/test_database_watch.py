@@ -117,7 +117,7 @@ async def world(worlds: list[World], tmp_path: Path) -> World:
     return worlds[0]
 
 
-async def test_trouble_is_told_once_and_once_when_it_is_over(world: World) -> None:
+async def test_trouble_raises_one_alarm_and_one_end(world: World) -> None:
     """The alarm has its start and reason, and the message about its end has the times of start and end."""
     (soc,) = world.receivers
     await world.live(15, FULL)
@@ -171,7 +171,7 @@ async def test_the_end_waits_for_a_silence_check_after_the_last_failure(world: W
     assert soc.types == ["silence.raised", "silence.over"]
 
 
-async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
+async def test_a_short_trouble_raises_no_alarm(world: World) -> None:
     """A short failure, such as a backup's lock, raises no alarm."""
     for _ in range(5):
         await world.live(14, LOCKED)
@@ -180,7 +180,7 @@ async def test_trouble_that_passes_soon_is_told_to_nobody(world: World) -> None:
     assert world.receivers[0].taken == []
 
 
-async def test_a_second_trouble_is_told_again(world: World) -> None:
+async def test_a_second_trouble_raises_another_alarm(world: World) -> None:
     """A second outage of the database raises another alarm."""
     for _ in range(2):
         await world.live(20, LOCKED)
@@ -189,7 +189,7 @@ async def test_a_second_trouble_is_told_again(world: World) -> None:
     assert world.receivers[0].types == ["silence.raised", "silence.over"] * 2
 
 
-async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World], tmp_path: Path) -> None:
+async def test_a_refusing_receiver_gets_the_alarm_again(worlds: list[World], tmp_path: Path) -> None:
     """A refusing receiver gets the alarm again under the same key, and the end only if it got the alarm."""
     worlds.append(
         World(
@@ -209,7 +209,7 @@ async def test_a_receiver_that_refuses_is_asked_again(worlds: list[World], tmp_p
     assert len(third.refusals) > 900
 
 
-async def test_a_good_probe_refutes_a_lock_but_not_a_page_that_did_not_fit(world: World) -> None:
+async def test_a_successful_probe_ends_a_lock_but_not_a_full_disk(world: World) -> None:
     """A successful probe ends trouble with a lock, but not with a full disk, where its small row may fit although no page does."""
     await world.database.run(create_schema)
     for error, failures in ((LOCKED, 0), (FULL, 1)):
@@ -276,7 +276,7 @@ async def test_a_prepared_start_waits_for_the_database(world: World, monkeypatch
     assert (ends, world.trouble.failures) == ([], 0)
 
 
-async def test_a_database_that_is_lost_ends_the_daemon(world: World) -> None:
+async def test_a_lost_database_ends_the_daemon(world: World) -> None:
     """A lost database ends the daemon once and sends an alarm at once, whichever job detects it."""
     for _ in range(2):
         world.trouble.failed(DamagedDatabaseError("the database is damaged (oktawatch.db)"))
@@ -323,7 +323,7 @@ async def test_the_next_process_does_not_repeat_the_alarm(worlds: list[World], t
 
 
 @pytest.mark.parametrize("sent", ["silence.raised", "silence.over"])
-async def test_a_process_that_dies_while_it_sends(world: World, sent: str) -> None:
+async def test_the_end_is_sent_to_receivers_of_a_process_that_died(world: World, sent: str) -> None:
     """A receiver that got a message from a process that died gets the end, and can recognize a repeated message by its id."""
     (soc,) = world.receivers
     taken = soc.taken
@@ -355,7 +355,7 @@ async def test_a_process_that_dies_while_it_sends(world: World, sent: str) -> No
     assert {message.id for message in taken} == messages.keys()
 
 
-async def test_a_notifier_that_was_removed_gets_no_end(world: World) -> None:
+async def test_the_alarm_of_a_removed_notifier_ends_without_a_message(world: World) -> None:
     """The next process ends the alarm even if its only notifier was removed."""
     await world.live(20, LOCKED)
     world.channels["pager"] = pager = Receiver()
@@ -368,7 +368,7 @@ async def test_a_notifier_that_was_removed_gets_no_end(world: World) -> None:
     assert world.alarm_file.alarm is None
 
 
-async def test_the_page_that_did_not_fit_ends_the_alarm_of_an_earlier_process(world: World) -> None:
+async def test_the_refused_page_ends_the_alarm_of_an_earlier_process(world: World) -> None:
     """An earlier process's alarm ends when the refused page is written, and not with the small row of the probe."""
     (soc,) = world.receivers
     world.trouble.failed(FULL, job="poll acme")

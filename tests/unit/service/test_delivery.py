@@ -45,14 +45,14 @@ async def _rounds(notifier: Rounds) -> list[timedelta | None]:
     return [await delivery.round() for _ in range(len(notifier.ends))]
 
 
-async def test_good_rounds(logs: list[EventDict]) -> None:
+async def test_a_round_is_followed_after_the_usual_interval(logs: list[EventDict]) -> None:
     """A round with or without deliveries is followed by the next one after the usual interval."""
     assert await _rounds(Rounds(0, 3)) == [None, None]
 
     assert logs == []
 
 
-async def test_a_bug_in_a_channel_is_told_once(logs: list[EventDict]) -> None:
+async def test_an_exception_of_a_channel_is_logged_once(logs: list[EventDict]) -> None:
     """An unexpected exception of a channel is logged once and retried with back-off."""
     waits = await _rounds(Rounds(KeyError("a bug"), KeyError("a bug"), 1))
 
@@ -64,16 +64,14 @@ async def test_a_bug_in_a_channel_is_told_once(logs: list[EventDict]) -> None:
     assert waits[2] is None
 
 
-async def test_the_databases_trouble(logs: list[EventDict]) -> None:
+async def test_a_delivery_ends_a_database_failure(logs: list[EventDict]) -> None:
     """A delivery ends the database's failures, but reading an empty outbox does not."""
     await _rounds(Rounds(StoreError("disk full"), StoreError("disk full"), 0, 1))
 
     assert [line["event"] for line in logs] == ["database_failed", "database_recovered"]
 
 
-async def test_a_channel_that_hangs_is_cut_off(
-    logs: list[EventDict], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hanging_channel_is_cancelled(logs: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
     """A channel that hangs is cancelled at the time limit of its round."""
     monkeypatch.setattr(delivery, "TIME_LIMIT", timedelta())
 
@@ -83,7 +81,7 @@ async def test_a_channel_that_hangs_is_cut_off(
     assert [(line["event"], line["reason"]) for line in logs] == [("delivery_round_failed", "timed_out")]
 
 
-async def test_stopping_is_no_failure(logs: list[EventDict]) -> None:
+async def test_a_stop_is_not_logged_as_a_failure(logs: list[EventDict]) -> None:
     """A transaction that is abandoned because the daemon stops is not logged as a failure."""
     assert await _rounds(Rounds(StoppedError("stopping"))) == [None]
 

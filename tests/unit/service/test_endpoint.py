@@ -69,7 +69,7 @@ async def _send(address: str, data: bytes) -> bytes:
         writer.close()
 
 
-async def test_health_is_a_status_and_json(daemon: Daemon) -> None:
+async def test_health_has_a_status_and_json(daemon: Daemon) -> None:
     """The status is 200 without problems and 503 with one, which the body names."""
     address = await daemon.listen()
 
@@ -177,7 +177,7 @@ async def test_a_port_in_use_is_logged_once_and_retried(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:9464", "nowhere.invalid:9464"])
-async def test_an_address_of_another_machine_is_one_line(daemon: Daemon, address: str) -> None:
+async def test_an_unavailable_address_is_logged_in_one_line(daemon: Daemon, address: str) -> None:
     """An address that this machine does not have is logged as a port in use is."""
     with capture_logs() as logs:
         await daemon.endpoint.listen(address)
@@ -196,7 +196,7 @@ async def test_a_changed_address_closes_the_old_one(daemon: Daemon) -> None:
     assert (await _get(second, "/healthz"))[0] == 200
 
 
-async def test_a_bug_is_logged_and_not_shown(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_exception_is_logged_and_not_sent(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client gets a status without text."""
 
     def broken() -> list[Problem]:

@@ -29,7 +29,7 @@ def test_failures_in_a_row_are_logged_once() -> None:
     assert logs[1]["failures"] == 3
 
 
-def test_another_reason_is_told() -> None:
+def test_a_changed_reason_is_logged() -> None:
     """A changed reason is logged, and the failures are still counted together."""
     failure_log = FailureLog("poll")
 
@@ -44,7 +44,7 @@ def test_another_reason_is_told() -> None:
     assert logs[-1]["reasons"] == {"unavailable": 3, "token_refused": 1}
 
 
-def test_each_row_of_failures_is_counted_alone() -> None:
+def test_each_series_of_failures_is_counted_separately() -> None:
     """Each series of failures is counted and logged separately."""
     failure_log = FailureLog("poll")
 
@@ -59,7 +59,7 @@ def test_each_row_of_failures_is_counted_alone() -> None:
     ]
 
 
-def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+def test_an_unexpected_exception_is_logged_with_its_traceback() -> None:
     """An unexpected exception is logged with its type, and with a traceback at level debug."""
     error = ZeroDivisionError("a bug")
 
@@ -72,25 +72,25 @@ def test_what_nobody_foresaw_keeps_its_traceback() -> None:
 @pytest.mark.parametrize(
     ("slowly", "minutes"), [(False, [0.5, 1, 2, 4, 5, 5]), (True, [2, 4, 8, 15, 15, 15])]
 )
-def test_backoff_grows_to_its_bound(slowly: bool, minutes: list[float]) -> None:
+def test_backoff_doubles_up_to_its_limit(slowly: bool, minutes: list[float]) -> None:
     """Each delay doubles, up to five minutes, or fifteen for failures that need a person."""
     waits = [backoff(n, INTERVAL, slowly=slowly, jitter=lambda: 0.5) for n in range(1, 7)]
 
     assert waits == [timedelta(minutes=wait) for wait in minutes]
 
 
-def test_backoff_is_spread() -> None:
+def test_backoff_has_jitter() -> None:
     """The back-off has a jitter of a quarter in both directions."""
     spread = [backoff(1, INTERVAL, jitter=partial(float, at)) for at in (0.0, 1.0)]
 
     assert spread == [timedelta(seconds=22.5), timedelta(seconds=37.5)]
 
 
-def test_backoff_of_a_long_outage() -> None:
+def test_backoff_is_limited_for_any_number_of_failures() -> None:
     """Even a huge number of failures results in the longest delay."""
     assert backoff(10**6, INTERVAL, jitter=lambda: 0.5) == timedelta(minutes=5)
 
 
-def test_backoff_of_what_is_polled_rarely() -> None:
+def test_backoff_does_not_depend_on_a_long_poll_interval() -> None:
     """An org that is polled once an hour is tried again in half a minute, not in an hour."""
     assert backoff(1, timedelta(hours=1), jitter=lambda: 0.5) == timedelta(seconds=30)

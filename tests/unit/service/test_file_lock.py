@@ -19,7 +19,7 @@ with exclusive_lock(Path(sys.argv[1])):
 """
 
 
-def test_a_second_user_is_refused(tmp_path: Path) -> None:
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
     """A second process is refused with advice, even under another name of the file."""
     (tmp_path / "link").symlink_to(tmp_path)
     with exclusive_lock(tmp_path / "one.db"):
@@ -31,7 +31,7 @@ def test_a_second_user_is_refused(tmp_path: Path) -> None:
             pytest.fail("the lock was given twice")
 
 
-def test_another_file_is_free(tmp_path: Path) -> None:
+def test_another_or_a_released_file_can_be_locked(tmp_path: Path) -> None:
     """Another file, or a released one, can be locked."""
     with exclusive_lock(tmp_path / "one.db"), exclusive_lock(tmp_path / "two.db"):
         pass
@@ -39,7 +39,7 @@ def test_another_file_is_free(tmp_path: Path) -> None:
         assert not (tmp_path / "one.db").exists()
 
 
-def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_lock(tmp_path: Path) -> None:
     """SIGKILL releases the lock, although the lock file remains."""
     file = tmp_path / "one.db"
     command = [sys.executable, "-c", _HOLD, str(file)]
@@ -54,7 +54,7 @@ def test_a_killed_user_leaves_no_lock(tmp_path: Path) -> None:
         assert (tmp_path / "one.db.lock").exists()
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     """A missing folder causes one line that says how to fix it."""
     with (
         pytest.raises(ConfigError, match=r"No such file or directory: create a folder"),

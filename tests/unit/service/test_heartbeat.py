@@ -20,7 +20,7 @@ class Beats:
             raise error
 
 
-async def test_it_beats_once_a_good_round_of_every_org() -> None:
+async def test_a_heartbeat_is_sent_after_every_org_was_polled() -> None:
     """A heartbeat is sent once every org has been polled successfully since the last heartbeat."""
     beats = Beats()
     heartbeat = Heartbeat(beats)
@@ -34,7 +34,7 @@ async def test_it_beats_once_a_good_round_of_every_org() -> None:
     assert counts == [0, 1, 1, 2, 2, 2]
 
 
-async def test_a_replica_without_orgs_does_not_beat() -> None:
+async def test_a_replica_without_orgs_sends_no_heartbeat() -> None:
     """A replica without orgs sends no heartbeat."""
     beats = Beats()
 
@@ -43,7 +43,7 @@ async def test_a_replica_without_orgs_does_not_beat() -> None:
     assert beats.count == 0
 
 
-async def test_a_heartbeat_that_fails_is_said_once() -> None:
+async def test_a_failing_heartbeat_is_logged_once() -> None:
     """A failing heartbeat is logged once and affects nothing else."""
     beats = Beats(DeliveryError("status 500"), DeliveryError("status 500"), KeyError("a bug"), None)
     heartbeat = Heartbeat(beats)

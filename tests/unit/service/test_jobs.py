@@ -110,7 +110,7 @@ async def watch(tmp_path: Path) -> AsyncIterator[Make]:
         yield make
 
 
-async def test_many_orgs_begin_one_after_the_other(watch: Make) -> None:
+async def test_the_first_polls_of_many_orgs_are_spread(watch: Make) -> None:
     """The first polls of 200 orgs are spread over half a minute, in the order of the configuration."""
     jobs, _ = await watch(200)
     now = utc_now()
@@ -128,7 +128,7 @@ async def test_the_watchdog_is_fed_while_an_org_hangs(watch: Make) -> None:
     await eventually(lambda: manager.fed >= 3)
 
 
-async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
+async def test_a_stuck_round_stops_feeding_the_watchdog(watch: Make) -> None:
     """The watchdog is not fed while a round is stuck, and the log names its org."""
     jobs, manager = await watch(2)
     await eventually(lambda: manager.fed >= 1)
@@ -142,7 +142,7 @@ async def test_a_stuck_round_stops_the_feeding(watch: Make) -> None:
     assert logs[0]["orgs"] == ["org0", "org1"]
 
 
-async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
+async def test_a_dead_scheduler_stops_feeding_the_watchdog(watch: Make) -> None:
     """If the scheduler dies, the watchdog is no longer fed."""
     jobs, manager = await watch(1)
     await eventually(lambda: manager.fed >= 1)
@@ -155,7 +155,7 @@ async def test_a_dead_scheduler_stops_the_feeding(watch: Make) -> None:
     assert manager.fed == fed
 
 
-async def test_what_has_had_its_time_is_pruned(watch: Make, tmp_path: Path) -> None:
+async def test_expired_rows_are_pruned_every_hour(watch: Make, tmp_path: Path) -> None:
     """Expired rows are pruned every hour, and for the first time some minutes after the start."""
     jobs, _ = await watch(1)
     job = jobs.schedule._scheduler.get_job("pruning")

@@ -75,7 +75,7 @@ def _samples(text: bytes) -> dict[str, float]:
     }
 
 
-def test_the_numbers_are_rendered() -> None:
+def test_counters_and_gauges_are_rendered() -> None:
     """Counters of this process, and gauges of the database; an org that never caught up has an infinite lag."""
     samples = _samples(render(_counters(), _snapshot()))
 
@@ -108,7 +108,7 @@ def test_the_numbers_are_rendered() -> None:
     assert not any("removed" in name for name in samples)
 
 
-def test_without_the_database_its_numbers_are_missing() -> None:
+def test_numbers_that_cannot_be_read_are_absent() -> None:
     """Numbers that can't be read from the database are absent, and not zero, which could hide a problem."""
     samples = _samples(render(_counters(), _snapshot(database=False)))
 

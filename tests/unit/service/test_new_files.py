@@ -51,7 +51,7 @@ def test_nothing_is_overwritten(tmp_path: Path, kind: str) -> None:
     assert os.listdir(tmp_path) == ["b"]  # noqa: PTH208 -- hidden files too
 
 
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_created_by_another_process_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that another process creates at the last moment keeps its content, and ours are removed."""
     second, sync = tmp_path / "b", os.fsync
 

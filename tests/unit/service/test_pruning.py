@@ -48,7 +48,7 @@ async def _logged(*ends: Counter[str] | Exception) -> list[dict[str, Any]]:
     return [dict(line) for line in logs]
 
 
-async def test_what_went_is_said() -> None:
+async def test_deleted_rows_are_logged() -> None:
     """One line reports what was deleted, and a round without deletions logs nothing."""
     (line,) = await _logged(Counter(), Counter(events=3, alerts=1, leases=0))
     assert line == {"event": "pruned", "log_level": "info", "alerts": 1, "events": 3}
@@ -62,13 +62,13 @@ async def test_what_went_is_said() -> None:
         (StoppedError("stopping"), []),
     ],
 )
-async def test_trouble_is_outlived(error: Exception, expected: list[str]) -> None:
+async def test_pruning_continues_after_a_database_failure(error: Exception, expected: list[str]) -> None:
     """A failing database is logged once, and pruning continues."""
     lines = [line["event"] for line in await _logged(error, error, Counter(events=1))]
     assert lines == [*expected, "pruned"]
 
 
-async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
+async def test_deleting_nothing_does_not_end_a_database_failure() -> None:
     """A round that deletes nothing doesn't end the database's trouble, because the disk may still be full."""
     lines = [line["event"] for line in await _logged(StoreError("disk full"), Counter(), Counter(events=1))]
     assert lines == ["database_failed", "database_recovered", "pruned"]
@@ -80,7 +80,7 @@ async def test_deleting_nothing_proves_nothing_about_the_database() -> None:
 @pytest.mark.parametrize(
     "okta_time", [None, NOW - timedelta(days=9_000), NOW - timedelta(days=2), NOW + timedelta(days=2)]
 )
-async def test_a_clock_that_is_not_oktas_deletes_nothing(okta_time: datetime | None) -> None:
+async def test_nothing_is_pruned_while_the_clock_disagrees_with_oktas(okta_time: datetime | None) -> None:
     """Nothing is pruned while the clock disagrees with Okta's."""
     rounds = Rounds()
 

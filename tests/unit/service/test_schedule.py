@@ -84,7 +84,7 @@ async def test_the_first_run_is_at_once(schedule: Schedule) -> None:
     assert timedelta(minutes=59) < _due(schedule, "job") - utc_now() < 1.1 * HOUR
 
 
-async def test_a_first_run_can_be_put_off(schedule: Schedule) -> None:
+async def test_a_first_run_can_be_delayed(schedule: Schedule) -> None:
     """Jobs can be spread when they start."""
     now, later = Job(), Job()
     schedule.every(HOUR, "later", later, after=timedelta(minutes=5))
@@ -97,7 +97,7 @@ async def test_a_first_run_can_be_put_off(schedule: Schedule) -> None:
     assert _due(schedule, "now") - utc_now() <= HOUR
 
 
-async def test_a_job_says_when_it_is_due_again(schedule: Schedule) -> None:
+async def test_the_result_of_a_job_sets_its_next_delay(schedule: Schedule) -> None:
     """The result of a run sets the delay of the next one."""
     job = Job(again=timedelta(minutes=4))
     schedule.every(HOUR, "job", job)
@@ -120,7 +120,7 @@ async def test_a_job_can_be_run_now(schedule: Schedule) -> None:
     assert job.runs == 1
 
 
-async def test_a_job_that_runs_is_not_begun_again(schedule: Schedule) -> None:
+async def test_a_running_job_is_not_started_again(schedule: Schedule) -> None:
     """A job that is still running is not started again."""
     job, other = Hanging(), Job()
     schedule.every(HOUR, "job", job)
@@ -135,7 +135,7 @@ async def test_a_job_that_runs_is_not_begun_again(schedule: Schedule) -> None:
     assert job.runs == 1
 
 
-async def test_a_bug_in_a_job_is_logged(schedule: Schedule) -> None:
+async def test_an_exception_of_a_job_is_logged(schedule: Schedule) -> None:
     """A job that raises is logged by name and runs again at its interval."""
 
     async def broken() -> None:
@@ -171,7 +171,7 @@ async def test_stopping_waits_until_jobs_have_ended(
     assert caplog.records == []
 
 
-async def test_stopping_does_not_wait_for_ever(schedule: Schedule) -> None:
+async def test_stopping_does_not_wait_for_a_job_that_ignores_it(schedule: Schedule) -> None:
     """A job that ignores its cancellation is named in the log and left running."""
     release = asyncio.Event()
     begun = Job()
@@ -215,7 +215,7 @@ def clock_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("clock_checks")
 @pytest.mark.parametrize("jump", [-2 * HOUR, -HOUR * 24 * 365 * 30, HOUR, HOUR * 24])
-async def test_jobs_run_on_when_the_clock_jumps(schedule: Schedule, jump: timedelta) -> None:
+async def test_jobs_continue_when_the_clock_jumps(schedule: Schedule, jump: timedelta) -> None:
     """Jobs continue at their intervals when the clock jumps back or forward, and each jump is logged once."""
     job, rare = Ticking(), Job()
     schedule.every(job.interval, "job", job)
@@ -248,7 +248,7 @@ def test_missed_runs_are_not_counted(*, exact: bool) -> None:
     assert len(job._get_run_times(utc_now() + timedelta(days=10_000))) == 1
 
 
-async def test_a_clock_that_is_kept_right_is_no_jump(
+async def test_a_small_clock_correction_is_no_jump(
     schedule: Schedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clock that is corrected by a second has not jumped."""

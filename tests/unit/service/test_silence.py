@@ -46,7 +46,7 @@ async def _rounds(*ends: bool | Exception) -> tuple[int, list[str]]:
     return calls["enqueued"], [line["event"] for line in logs]
 
 
-async def test_what_is_told_is_sent_at_once() -> None:
+async def test_enqueued_alarms_are_delivered_at_once() -> None:
     """A check that enqueues alarms triggers their delivery."""
     assert await _rounds(False, True, False) == (1, [])
 
@@ -60,12 +60,12 @@ async def test_what_is_told_is_sent_at_once() -> None:
         (StoppedError("stopping"), []),
     ],
 )
-async def test_trouble_is_outlived(error: Exception, expected: list[str]) -> None:
+async def test_checks_continue_after_a_database_failure(error: Exception, expected: list[str]) -> None:
     """A failing database is logged once, and the checks continue."""
     assert await _rounds(error, error, True) == (1, expected)
 
 
-async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
+async def test_a_check_with_alarms_or_failures_is_not_complete() -> None:
     """A check that raised alarms, failed, or has undecided orgs is not complete."""
     for end, undecided, complete in (
         (False, set[str](), 1),
@@ -80,7 +80,7 @@ async def test_a_check_is_complete_when_nobody_is_left_to_be_alarmed() -> None:
         assert calls["complete"] == complete
 
 
-async def test_an_alarm_that_is_no_longer_needed_does_not_prolong_the_trouble() -> None:
+async def test_an_unneeded_alarm_does_not_prolong_a_database_failure() -> None:
     """If the refused write of an alarm is no longer needed, the next write of any job ends the database's trouble."""
     trouble = DatabaseTrouble(lost=lambda: None)
     checks = _checks(Watch(WriteFailedError("read-only"), False), Counter(), trouble)
@@ -94,7 +94,7 @@ async def test_an_alarm_that_is_no_longer_needed_does_not_prolong_the_trouble() 
 
 
 @pytest.mark.parametrize(("after", "often"), [("15m", 30.0), ("10s", 5.0)])
-def test_it_looks_often_enough(after: str, often: float) -> None:
+def test_the_interval_is_short_compared_to_silence_after(after: str, often: float) -> None:
     """The interval of the checks is short compared to `silence.after`."""
     from oktawatch.model.durations import parse_duration
 

@@ -58,7 +58,7 @@ async def _hang() -> int:
     return 0
 
 
-async def test_a_result_reaches_the_hook() -> None:
+async def test_the_hook_gets_the_result() -> None:
     """The hook gets the result and decides when the next round is due."""
     job = Job()
 
@@ -77,7 +77,7 @@ async def test_a_result_reaches_the_hook() -> None:
         (KeyError("a bug"), "unexpected"),
     ],
 )
-async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) -> None:
+async def test_a_failure_of_the_job_is_logged_with_its_reason(error: Exception, reason: str) -> None:
     """A failure of the job itself is logged with its reason, is passed to the hook, and its end is logged."""
     job = Job()
     with capture_logs() as logs:
@@ -90,7 +90,7 @@ async def test_a_failure_of_the_job_is_its_own(error: Exception, reason: str) ->
     assert job.hooked == [type(error), 7]
 
 
-async def test_a_failure_of_the_database_is_everybodys() -> None:
+async def test_all_jobs_share_the_database_failure() -> None:
     """All jobs share the database's failure log, and the hook does not get its failures."""
     job = Job()
     with capture_logs() as logs:
@@ -102,7 +102,7 @@ async def test_a_failure_of_the_database_is_everybodys() -> None:
     assert job.hooked == [7]
 
 
-async def test_a_job_by_itself_logs_the_databases_failures() -> None:
+async def test_a_job_without_a_shared_log_logs_database_failures() -> None:
     """Without a shared log, a database failure is logged as the job's, with its reason."""
     with capture_logs() as logs:
         await Job(shared=False).attempt(_raising(StoreError("disk full")))
@@ -110,7 +110,7 @@ async def test_a_job_by_itself_logs_the_databases_failures() -> None:
     assert [(line["event"], line["reason"]) for line in logs] == [("job_failed", "database")]
 
 
-async def test_a_round_that_takes_too_long_is_cancelled() -> None:
+async def test_a_round_is_cancelled_at_its_time_limit() -> None:
     """A round ends by its time limit."""
     with capture_logs() as logs:
         await Job().attempt(_hang)
@@ -118,7 +118,7 @@ async def test_a_round_that_takes_too_long_is_cancelled() -> None:
     assert [line["reason"] for line in logs] == ["timed_out"]
 
 
-async def test_stopping_is_no_failure() -> None:
+async def test_a_stop_is_not_logged_as_a_failure() -> None:
     """A transaction that is abandoned by a stop is not logged."""
     job = Job()
     with capture_logs() as logs:
@@ -141,6 +141,6 @@ async def test_failures_delay_the_next_round() -> None:
     assert first < MINUTE < first_slow
 
 
-async def test_without_an_interval_failures_delay_nothing() -> None:
+async def test_failures_do_not_delay_a_job_without_an_interval() -> None:
     """Without an interval, failures don't delay the next round."""
     assert await Job(interval=None).attempt(_raising(SystemLogError("down"))) is None

@@ -43,7 +43,7 @@ class Sweeps:
         self.enqueued += 1
 
 
-async def test_a_sweep_that_finds_something_has_it_sent() -> None:
+async def test_a_sweep_with_new_notifications_triggers_delivery() -> None:
     """A sweep triggers deliveries only if it enqueued notifications."""
     sweeps = Sweeps(PageResult(), PageResult(notifications=2))
 
@@ -66,7 +66,7 @@ async def test_a_sweep_waits_until_polling_has_caught_up() -> None:
     assert [line["event"] for line in logs] == ["sweep_failed", "sweep_recovered"]
 
 
-async def test_the_databases_trouble_is_shared() -> None:
+async def test_a_database_failure_is_logged_as_shared() -> None:
     """A failure of the database is logged as shared, and the sweep is retried early."""
     sweeps = Sweeps(StoreError("disk full"), PageResult())
     with capture_logs() as logs:

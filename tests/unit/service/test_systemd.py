@@ -24,7 +24,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[st
         yield address, listening
 
 
-def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
+def test_each_message_is_one_datagram(manager: tuple[str, socket.socket]) -> None:
     """Each message is one datagram in systemd's format."""
     address, listening = manager
     systemd = Systemd.from_environment({"NOTIFY_SOCKET": address})
@@ -38,7 +38,7 @@ def test_messages_arrive(manager: tuple[str, socket.socket]) -> None:
     assert received == [b"READY=1", b"WATCHDOG=1", b"STATUS=watching 3 orgs", b"STOPPING=1"]
 
 
-def test_the_same_status_is_told_once(manager: tuple[str, socket.socket]) -> None:
+def test_an_unchanged_status_is_sent_once(manager: tuple[str, socket.socket]) -> None:
     """An unchanged status is sent once."""
     address, listening = manager
     systemd = Systemd(address)
@@ -66,7 +66,7 @@ def test_a_manager_that_does_not_read_costs_no_processor_time(manager: tuple[str
 
 
 @pytest.mark.parametrize("address", [None, "", "vsock:2:1234", "/nowhere/at/all"])
-def test_nobody_listens(address: str | None) -> None:
+def test_sending_without_a_manager_is_no_error(address: str | None) -> None:
     """Without a manager, or with one that is gone, sending is no error."""
     systemd = Systemd.from_environment({} if address is None else {"NOTIFY_SOCKET": address})
 
@@ -87,6 +87,6 @@ def test_nobody_listens(address: str | None) -> None:
         ({}, None),
     ],
 )
-def test_watchdog_that_is_wanted(environ: dict[str, str], expected: timedelta | None) -> None:
+def test_the_watchdog_timeout_is_parsed(environ: dict[str, str], expected: timedelta | None) -> None:
     """The watchdog's timeout is parsed if it is valid and meant for this process."""
     assert Systemd.from_environment(environ).watchdog == expected

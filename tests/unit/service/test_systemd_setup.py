@@ -26,13 +26,13 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield path
 
 
-def test_a_program_that_everybody_can_run(program: Path) -> None:
+def test_a_program_in_open_folders_is_accepted(program: Path) -> None:
     """A program in folders that everybody can enter is accepted."""
     require_reachable(program)
 
 
 @pytest.mark.parametrize("part", ["bin", "bin/oktawatch"])
-def test_a_program_behind_a_closed_folder(program: Path, part: str) -> None:
+def test_a_program_in_a_closed_folder_is_refused(program: Path, part: str) -> None:
     """A program in a folder that the service user can't enter is refused, with the command that opens the folder."""
     closed = program.parents[1] / part
     closed.chmod(0o700)
@@ -46,7 +46,7 @@ def test_a_program_behind_a_closed_folder(program: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("home", ["/root/.local/bin/oktawatch", "/home/nora/venv/bin/oktawatch"])
-def test_a_program_in_a_home_folder(program: Path, home: str) -> None:
+def test_a_program_in_a_home_folder_is_refused(program: Path, home: str) -> None:
     """ProtectHome= hides home folders from the service, the program as well as its Python."""
     with pytest.raises(ConfigError, match=rf"in a home folder, .* \({home}\): install oktawatch elsewhere"):
         require_reachable(Path(home))
@@ -60,7 +60,7 @@ def test_a_program_in_a_home_folder(program: Path, home: str) -> None:
         (["--root", "x"], "--root requires --systemd"),
     ],
 )
-def test_options_that_exclude_each_other(
+def test_contradicting_options_are_refused(
     words: list[str], error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Options that make no sense together are refused in one line."""
@@ -84,7 +84,7 @@ def test_only_root_sets_up_a_service(
         ("systemd-creds", lambda _root: encrypt_credential("00secret")),
     ],
 )
-def test_a_program_of_systemd_that_hangs(
+def test_a_hanging_program_of_systemd_is_named(
     name: str, call: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program of systemd that doesn't end is named in one line, without the token, and no file is created."""

@@ -44,7 +44,7 @@ def test_a_first_round_that_does_not_end_is_stuck() -> None:
     assert health.stuck() == ["acme"]
 
 
-def test_a_stuck_org_that_comes_free_is_well() -> None:
+def test_an_org_is_not_stuck_once_its_round_has_ended() -> None:
     """An org is no longer stuck once its round has ended, however late."""
     clock = Clock()
     health = Watchdog(["acme"], clock=clock)
@@ -55,7 +55,7 @@ def test_a_stuck_org_that_comes_free_is_well() -> None:
     assert health.stuck() == []
 
 
-def test_waiting_is_not_being_stuck() -> None:
+def test_a_waiting_org_is_not_stuck() -> None:
     """An org that waits for its next round, for an hour or after failures, is not stuck."""
     clock = Clock()
     health = Watchdog(["acme"], clock=clock)
