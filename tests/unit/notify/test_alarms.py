@@ -46,7 +46,7 @@ def notifier(name: str = "pager", **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_a_silent_org(form: int) -> None:
+def test_an_alarm_about_an_org_is_complete(form: int) -> None:
     """The alarm has the start, the reason, what to check and a command, and its severity is HIGH."""
     message = alarm("raised", org(**REFUSED))
     rendered = forms(message)[form]
@@ -64,7 +64,7 @@ def test_a_silent_org(form: int) -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_an_org_that_is_polled_again(form: int) -> None:
+def test_the_end_of_an_alarm_has_the_duration(form: int) -> None:
     """The message about the end says how long the org was not polled, and has no severity."""
     message = alarm("over", org(**RECOVERED))
     rendered = forms(message)[form]
@@ -75,7 +75,7 @@ def test_an_org_that_is_polled_again(form: int) -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_a_notifier_that_cannot_deliver(form: int) -> None:
+def test_an_alarm_names_the_failing_notifier(form: int) -> None:
     """The alarm names the notifier, the reason, and the command that lists its messages."""
     raised = forms(alarm("raised", notifier(since=SINCE, error="status 410")))[form]
     over = forms(alarm("over", notifier(**RECOVERED)))[form]
@@ -87,7 +87,7 @@ def test_a_notifier_that_cannot_deliver(form: int) -> None:
     assert "oktawatch notifications list --notifier pager --state dead" in over
 
 
-def test_the_body_for_programs() -> None:
+def test_the_body_has_all_fields_of_the_alarm() -> None:
     """A webhook gets all fields of the alarm, with a message type for each state."""
     about = [org(**REFUSED), org("globex", **REFUSED)]
 
@@ -99,7 +99,7 @@ def test_the_body_for_programs() -> None:
     assert alarm("raised", *about).type == "silence.raised"
 
 
-def test_many_at_once() -> None:
+def test_a_message_names_a_few_of_many_subjects() -> None:
     """A message for people names a few of many subjects, and its body for programs has all of them."""
     message = alarm("raised", *(org(f"org{n}", **REFUSED) for n in range(200)), notifier(**REFUSED))
 
@@ -120,14 +120,14 @@ def test_many_at_once() -> None:
         ("2026-11-05T12:00:00.000Z", "3 d 2 h"),
     ],
 )
-def test_a_duration(until: str, rendered: str) -> None:
+def test_a_duration_is_shown_in_two_units(until: str, rendered: str) -> None:
     """A duration is shown in days and hours, in hours and minutes, or in minutes."""
     heading = alarm("over", org(since=SINCE, until=until)).heading
 
     assert heading == f"[OVER] acme is polled again after {rendered}"
 
 
-def test_an_alarm_of_an_older_version() -> None:
+def test_an_alarm_of_an_older_version_has_no_start() -> None:
     """An alarm of an older version has no start time."""
     message = alarm("over", org(until=UNTIL))
 
@@ -136,7 +136,7 @@ def test_an_alarm_of_an_older_version() -> None:
 
 
 @given(hostile, hostile, st.sampled_from(["org", "notifier"]), st.sampled_from(["raised", "over"]))
-def test_text_of_strangers_is_harmless(name: str, error: str, what: str, state: str) -> None:
+def test_text_of_strangers_in_an_alarm_is_harmless(name: str, error: str, what: str, state: str) -> None:
     """Text in an alarm can't add a link, mention, markup or line."""
     message = alarm(state, {"what": what, "name": name, "since": SINCE, "until": UNTIL, "error": error})
     plain, markdown, html = forms(message)
@@ -155,7 +155,7 @@ def test_text_of_strangers_is_harmless(name: str, error: str, what: str, state: 
     assert [attrs for _, attrs in tags.seen if attrs] == []
 
 
-def test_a_database_that_cannot_be_written() -> None:
+def test_an_alarm_about_an_unwritable_database_has_its_start() -> None:
     """The alarm says since when, and that polling continues where it stopped."""
     database = {"what": "database", "name": "/var/lib/oktawatch/oktawatch.db", "since": SINCE}
     raised = alarm("raised", database | {"error": "the disk is full"})
@@ -169,7 +169,7 @@ def test_a_database_that_cannot_be_written() -> None:
     assert over.heading == "[OVER] oktawatch can write to its database again after 2 h 14 min"
 
 
-def test_a_database_that_is_lost() -> None:
+def test_an_alarm_about_a_damaged_database_says_how_to_restore_it() -> None:
     """The alarm about a damaged database says how to restore it, and doesn't claim that no event is lost."""
     lost = {
         "what": "database",
@@ -186,7 +186,7 @@ def test_a_database_that_is_lost() -> None:
         assert part in message.plain()
 
 
-def test_several_notifiers() -> None:
+def test_the_heading_counts_several_notifiers() -> None:
     """The heading counts and names several notifiers."""
     names = [notifier(name, **RECOVERED, error="no") for name in ("pager", "mail")]
 
@@ -195,7 +195,7 @@ def test_several_notifiers() -> None:
 
 
 @pytest.mark.parametrize("form", [0, 1, 2])
-def test_a_rule_that_was_left_out(form: int) -> None:
+def test_an_alarm_names_the_skipped_rule(form: int) -> None:
     """The alarm names the rule, org, event and reason, what to check and where to look."""
     about = {
         "what": "rule",
@@ -216,7 +216,7 @@ def test_a_rule_that_was_left_out(form: int) -> None:
         assert part in rendered
 
 
-def test_events_that_cannot_be_used() -> None:
+def test_an_alarm_names_the_share_of_unusable_events() -> None:
     """The alarm names the org, the share of unusable events, and the table that keeps them."""
     about = {"what": "events", "name": "acme", "since": SINCE}
     share = "50% of the events polled lately can't be used"

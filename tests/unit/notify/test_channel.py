@@ -70,7 +70,7 @@ def load(installed: Path) -> Load:
     return from_text
 
 
-async def test_it_delivers_with_additional_keys(load: Load) -> None:
+async def test_a_channel_gets_its_additional_keys(load: Load) -> None:
     """The channel's additional keys are read from the notifier's table, and its secret from a file."""
     async with listening() as receiver:
         settings = load(f'{NOTIFIER}url = "{receiver.url}"\nrouting_key_file = "pager.key"\nteam = "soc"\n')
@@ -83,7 +83,7 @@ async def test_it_delivers_with_additional_keys(load: Load) -> None:
     assert request.json["team"] == "soc"
 
 
-def test_its_secrets_are_masked(load: Load) -> None:
+def test_the_secrets_of_a_channel_are_masked(load: Load) -> None:
     """A channel's secrets are in no repr and are masked in the log."""
     settings = load(NOTIFIER + KEYS)
 
@@ -91,7 +91,7 @@ def test_its_secrets_are_masked(load: Load) -> None:
     assert {"invented-routing-key", "https://pager.example.com/v1"} <= set(settings.secrets())
 
 
-async def test_its_secret_files_and_its_host_are_checked(load: Load, installed: Path) -> None:
+async def test_check_tests_the_secret_files_and_the_host_of_a_channel(load: Load, installed: Path) -> None:
     """`check` warns about a secret file that other users can read, and connects to the channel's host."""
     (installed / "pager.key").chmod(0o644)
     async with listening() as receiver:
@@ -139,7 +139,7 @@ def test_a_channel_without_settings_has_url_and_secret(load: Load) -> None:
     assert load('[[notifiers]]\ntype = "plain"\n').notifiers[0].url is None
 
 
-def test_a_channel_that_cant_be_loaded(load: Load) -> None:
+def test_a_channel_that_cannot_be_loaded_is_named(load: Load) -> None:
     """A channel that can't be loaded is named without the text of its exception."""
     with pytest.raises(
         ConfigError, match=r"notifiers\[#1\]\.type\): expected a channel that can be loaded"
@@ -167,7 +167,9 @@ def test_a_channel_that_cant_be_loaded(load: Load) -> None:
         ("PlainChannel = 3\n", "can be constructed .*: odd raises TypeError"),
     ],
 )
-def test_a_channel_without_the_interface(load: Load, installed: Path, code: str, expected: str) -> None:
+def test_a_class_without_the_interface_is_refused(
+    load: Load, installed: Path, code: str, expected: str
+) -> None:
     """A class that does not follow the interface is a mistake of the type, named without secrets."""
     install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PlainChannel"})
     settings = load('[[notifiers]]\ntype = "odd"\nurl = "https://h.example.com/secretpath"\n')
@@ -183,7 +185,7 @@ SECRET = "raise {}('https://h.example.com/secretpath')"
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "asyncio.CancelledError"])
-async def test_a_test_message_that_a_channel_cant_send(load: Load, installed: Path, error: str) -> None:
+async def test_a_failed_test_message_is_reported_in_one_line(load: Load, installed: Path, error: str) -> None:
     """`check --send-test` reports whatever a channel raises in one line without its text, and tests the others."""
     code = PLAIN.replace("send(self, message): ...", f"send(self, message): {SECRET.format(error)}")
     code = f"import asyncio\n{code}"
@@ -197,7 +199,7 @@ async def test_a_test_message_that_a_channel_cant_send(load: Load, installed: Pa
     assert found["notifier plain"] == "it accepted the test message"
 
 
-async def test_a_channel_that_cant_be_closed(load: Load, installed: Path) -> None:
+async def test_an_exception_in_close_is_only_logged(load: Load, installed: Path) -> None:
     """An exception in `close` is only logged, and the other channels are closed."""
     code = PLAIN.replace("close(self): ...", f"close(self): {SECRET.format('RuntimeError')}")
     install(installed, "acme_odd", code, **{"oktawatch.channels": "odd = acme_odd:PlainChannel"})
@@ -211,7 +213,9 @@ async def test_a_channel_that_cant_be_closed(load: Load, installed: Path) -> Non
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
-async def test_a_channel_whose_probe_fails(load: Load, installed: Path, error: str) -> None:
+async def test_an_exception_in_a_probe_is_a_failure_of_its_notifier(
+    load: Load, installed: Path, error: str
+) -> None:
     """An exception in `probe_url` is a failure of its notifier, without its text."""
     assert PAGER is not None
     code = PAGER[1].replace("return self.url", SECRET.format(error))
@@ -225,7 +229,9 @@ async def test_a_channel_whose_probe_fails(load: Load, installed: Path, error: s
 
 
 @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit"])
-def test_a_channel_whose_settings_fail(load: Load, installed: Path, error: str) -> None:
+def test_an_exception_in_the_settings_is_a_mistake_of_the_type(
+    load: Load, installed: Path, error: str
+) -> None:
     """An exception in a validator of a channel's settings is a mistake of the type, named without its text."""
     assert PAGER is not None
     code = PAGER[1].replace("self.require_url()", SECRET.format(error))
@@ -239,7 +245,7 @@ def test_a_channel_whose_settings_fail(load: Load, installed: Path, error: str) 
     assert "secretpath" not in str(caught.value)
 
 
-def test_an_unknown_type(load: Load) -> None:
+def test_an_unknown_type_is_refused_with_the_installed_types(load: Load) -> None:
     """The error about an unknown type lists the installed types."""
     with pytest.raises(ConfigError, match=r"expected apprise or file or log or webhook or .*pager"):
         load('[[notifiers]]\ntype = "mail"\n')

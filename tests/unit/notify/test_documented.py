@@ -51,7 +51,7 @@ async def received() -> Received:
     return receiver.received[0]
 
 
-async def test_the_check_in_python(received: Received) -> None:
+async def test_the_documented_signature_check_works(received: Received) -> None:
     """A genuine request passes. A changed body, an old timestamp and a different secret are refused."""
     scope: dict[str, Any] = {}
     exec(example("python"), scope)  # noqa: S102 -- what people copy is what is tested
@@ -65,7 +65,7 @@ async def test_the_check_in_python(received: Received) -> None:
     assert not is_genuine(SECRET.encode(), "x", "", received.body)
 
 
-def test_the_check_on_a_command_line(received: Received, tmp_path: Path) -> None:
+def test_the_documented_openssl_command_computes_the_signature(received: Received, tmp_path: Path) -> None:
     """The documented openssl command computes the same signature."""
     assert shutil.which("openssl")
     (tmp_path / "body").write_bytes(received.body)
@@ -81,7 +81,7 @@ def test_the_check_on_a_command_line(received: Received, tmp_path: Path) -> None
     assert f"v1={done.stdout.split()[-1]}" == received.headers["Oktawatch-Signature"]
 
 
-def test_the_configuration(tmp_path: Path) -> None:
+def test_the_documented_configuration_is_loaded(tmp_path: Path) -> None:
     """The documented configuration can be loaded."""
     files = {"soc.url": "https://soc.example.com/hook", "soc.secret": SECRET, "people.url": "slack://a/b/c"}
     for name, content in files.items():
@@ -117,7 +117,7 @@ def test_a_channel_imports_what_is_documented() -> None:
         "mailto://127.0.0.1:25?from=oktawatch@example.com&to=soc@example.com",
     ],
 )
-def test_services(url: str) -> None:
+def test_apprise_accepts_the_documented_urls(url: str) -> None:
     """Apprise accepts each kind of URL that the page names."""
     channel = AppriseChannel(NotifierSettings(type="apprise", url=SecretStr(url)))
 

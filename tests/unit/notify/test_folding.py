@@ -101,7 +101,7 @@ def test_a_flood_of_high_alerts() -> None:
     assert len(fold.ids) == 48
 
 
-def test_one_message_a_minute() -> None:
+def test_a_limit_of_one_message_a_minute_is_kept() -> None:
     """With an allowance of one, the most severe alert is sent at once, and the digest has to wait."""
     planned = plan(*(alert(number, Severity.HIGH) for number in range(5)), per_minute=1)
 
@@ -337,7 +337,9 @@ waiting = st.builds(
     st.integers(1, 12),
     st.lists(st.sampled_from(Severity), max_size=15),
 )
-def test_invariants(alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]) -> None:
+def test_the_properties_of_folding_hold(
+    alerts: list[WaitingNotification], per_minute: int, lately: list[Severity]
+) -> None:
     """Nothing is lost or duplicated, limits hold, attempted messages are unchanged, and urgent ones are not folded."""
     before = [one for severity in lately for one in sent(1, severity)]
     planned = plan(*alerts, per_minute=per_minute, sent=before)
@@ -368,7 +370,7 @@ def test_invariants(alerts: list[WaitingNotification], per_minute: int, lately: 
 
 
 @given(st.integers(0, 90))
-def test_the_allowance_covers_a_minute(seconds: int) -> None:
+def test_messages_older_than_a_minute_do_not_count(seconds: int) -> None:
     """Messages older than a minute don't count towards the limit."""
     ago = timedelta(seconds=seconds)
     planned = plan(alert(1), sent=sent(10, ago=ago))

@@ -37,7 +37,7 @@ def test_a_raised_severity_is_in_the_heading() -> None:
 
 
 @pytest.mark.parametrize("kind", [NotificationKind.OPENED, NotificationKind.RAISED])
-def test_a_success_after_failures_is_the_heading(kind: NotificationKind) -> None:
+def test_a_success_after_failures_is_in_the_heading(kind: NotificationKind) -> None:
     """The heading mentions a success after failures, whether or not the alert was sent before."""
     message = COMPOSER.compose(structs.replace(due(kind, **SUCCEEDED), failures_before=3))
 
@@ -104,6 +104,6 @@ def test_headings_differ_for_different_people_places_and_outcomes(
         ({"successes": 0, "failures": 0, "outcome_result": "CHALLENGE", "outcome_reason": None}, "CHALLENGE"),
     ],
 )  # fmt: skip
-def test_outcomes(changes: dict[str, Any], text: str) -> None:
+def test_the_outcome_counts_successes_and_failures(changes: dict[str, Any], text: str) -> None:
     """The outcome counts successes, then failures. Without either, it is Okta's own outcome."""
     assert [line.text for line in COMPOSER.compose(due(**changes)).lines if line.label == "Outcome"] == [text]

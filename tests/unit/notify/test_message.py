@@ -124,7 +124,7 @@ def test_a_long_runbook_is_cut() -> None:
     assert message.body["runbook"] == rendered
 
 
-def test_the_body_for_programs() -> None:
+def test_the_body_has_the_runbook_and_the_rule() -> None:
     """A webhook gets the runbook, the rule's name, ATT&CK ids and Okta's URL, unless the rule is gone."""
     body, gone = COMPOSER.compose(due()).body, COMPOSER.compose(due(rule_id="Gone.Rule")).body
     assert "Ask the user" in body["runbook"]
@@ -160,7 +160,7 @@ def test_new_attributes_are_shown_if_they_are_known() -> None:
     assert (nothing.body["alert"]["new"], nothing.body["alert"]["others"]) == ([], 0)
 
 
-def test_a_device_is_new_if_okta_says_so() -> None:
+def test_oktas_new_device_behaviour_is_shown() -> None:
     """Okta's behaviour New Device is added to what sightings show, in messages and webhooks."""
     novelty = Novelty(new=("country",), known_since=NOW, others=0)
     message = COMPOSER.compose(structs.replace(due(), novelty=novelty))
@@ -211,7 +211,7 @@ def test_unknown_values_are_not_mentioned() -> None:
         (7, None),
     ],
 )
-def test_tunnels(tunnels: Any, rendered: str | None) -> None:
+def test_tunnels_are_read_from_json_text(tunnels: Any, rendered: str | None) -> None:
     """Tunnels are read from JSON text, and any other value is ignored."""
     message = COMPOSER.compose(due(context={"debug_context": {"debugData": {"tunnels": tunnels}}}))
 

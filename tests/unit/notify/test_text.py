@@ -32,14 +32,14 @@ def test_any_text_becomes_harmless(text: str, limit: int) -> None:
 
 
 @given(hostile)
-def test_harmless_text_is_not_changed_again(text: str) -> None:
+def test_harmless_text_is_unchanged_by_another_pass(text: str) -> None:
     """Harmless text stays the same after Unicode normalization and another pass."""
     rendered = harmless(text)
 
     assert harmless(unicodedata.normalize("NFC", rendered)) == rendered
 
 
-def test_a_host_is_no_link() -> None:
+def test_a_bare_host_does_not_become_a_link() -> None:
     """The dots of a bare host are replaced, so that it is not a link. The dots of an e-mail address are kept."""
     assert harmless("go to evil.example.org/login now") == "go to evil\u2024example\u2024org/login now"
     assert harmless("eve@evil.example.org") == "eve@evil.example.org"
@@ -49,6 +49,6 @@ def test_a_host_is_no_link() -> None:
 @pytest.mark.parametrize(
     "text", ["nora@example.com", "Nora Vale", "2001:db8::7", "203.0.113.7", "john_doe", "Zoë O'Neil-Ivanova", "AS64500 Example Net"]
 )  # fmt: skip
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     """Ordinary text is unchanged in messages."""
     assert harmless(text) == text
