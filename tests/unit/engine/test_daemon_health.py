@@ -33,7 +33,7 @@ def _row(age: timedelta, name: str = "web-1") -> DaemonRow:
         (timedelta(minutes=-2), "it wrote at a time in the future: the clock was set back"),
     ],
 )
-def test_a_daemon_runs_while_it_writes(age: timedelta, problem: str) -> None:
+def test_a_daemon_with_a_fresh_row_is_running(age: timedelta, problem: str) -> None:
     """A daemon runs while its row is fresh. A row from the future is a problem, because its age is unknown."""
     (daemon,) = judge_daemons([_row(age)], now=NOW)
     assert (daemon.problem or "").startswith(problem)

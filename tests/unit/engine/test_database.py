@@ -27,7 +27,7 @@ class Work:
         self.finished = True
 
 
-async def test_a_cancelled_caller_waits_for_what_has_begun() -> None:
+async def test_a_cancelled_caller_waits_for_work_in_progress() -> None:
     """A cancelled caller waits for work that has begun, so that no transaction is left open."""
     executor, work = DatabaseExecutor("sqlite://"), Work()
     caller = asyncio.create_task(executor.run(work))
@@ -66,7 +66,7 @@ async def test_an_error_of_a_cancelled_caller_is_not_logged() -> None:
     executor.close()
 
 
-async def test_a_cancelled_caller_drops_what_has_not_begun() -> None:
+async def test_a_cancelled_caller_drops_queued_work() -> None:
     """A cancelled caller returns at once, and its queued work never begins."""
     executor, first, second = DatabaseExecutor("sqlite://"), Work(), Work()
     running = asyncio.create_task(executor.run(first))

@@ -16,7 +16,7 @@ def file_of(path: Path) -> EvidenceFile:
     return EvidenceFile(name="exits", path=path, kind=AnonymizerKind.TOR, operator="Tor")
 
 
-def test_a_list_of_networks(tmp_path: Path) -> None:
+def test_a_listed_address_has_the_kind_and_operator_of_its_source(tmp_path: Path) -> None:
     """An address in a list of networks has the source's kind and operator."""
     path = tmp_path / "exits.txt"
     path.write_text("198.51.100.7\n2001:db8::/64\n")
@@ -26,7 +26,7 @@ def test_a_list_of_networks(tmp_path: Path) -> None:
     assert source.find("198.51.100.8") == ()
 
 
-def test_loading_needs_no_memory_for_the_text(tmp_path: Path) -> None:
+def test_loading_a_large_list_needs_little_memory(tmp_path: Path) -> None:
     """A tenth of Apple's list is loaded in 6 MB, including its text."""
     path = tmp_path / "exits.txt"
     path.write_text("".join(f"2a02:{n >> 8:x}:{n & 255:x}00::/45,NO,NO-46,Bergen,\n" for n in range(28_000)))
@@ -37,7 +37,7 @@ def test_loading_needs_no_memory_for_the_text(tmp_path: Path) -> None:
     assert peak < 6_000_000
 
 
-def test_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
+def test_line_ends_and_a_byte_order_mark_are_accepted(tmp_path: Path) -> None:
     """All line ends and a byte order mark are accepted."""
     path = tmp_path / "exits.txt"
     path.write_bytes(b"\xef\xbb\xbf198.51.100.7\r\n198.51.100.8\r\n")
@@ -54,7 +54,9 @@ def test_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
         (b"198.51.100.7\nnowhere\n", "exits.txt: line 2: expected an address range such as 192.0.2.0/24"),
     ],
 )
-def test_a_file_that_cannot_be_used(tmp_path: Path, content: bytes | None, problem: str) -> None:
+def test_an_unusable_file_is_reported_with_its_line(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
     """The error names the file, the line, and its place in the configuration."""
     good, bad = tmp_path / "good.txt", tmp_path / "exits.txt"
     good.write_text("")

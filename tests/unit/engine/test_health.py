@@ -32,7 +32,7 @@ def health(**known: Any) -> OrgHealth:
         (timedelta(days=9), True),
     ],
 )
-def test_behind(lag: timedelta, behind: bool) -> None:
+def test_an_org_is_behind_after_three_intervals_and_a_minute(lag: timedelta, behind: bool) -> None:
     """An org is behind if its lag is more than three intervals and a minute."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - lag)
 
@@ -52,26 +52,26 @@ def test_a_poll_in_the_future_is_not_fresh(ahead: timedelta, behind: bool) -> No
     assert ["dated in the future" in problem for problem in found.problems] == [True] * behind
 
 
-def test_how_long_is_said_for_people() -> None:
+def test_a_long_lag_is_shown_without_seconds() -> None:
     """A long lag is shown without seconds."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - timedelta(days=2, hours=14, seconds=3))
 
     assert found.problems == ("no poll has caught up for 2d (limit: 150s)",)
 
 
-def test_never_polled() -> None:
+def test_an_org_that_was_never_polled_is_behind() -> None:
     """A configured org that was never polled is behind, with the reason."""
     for found in (health(), judge(None, interval=INTERVAL, now=NOW)):
         assert (found.lag, found.behind, found.failing) == (None, True, False)
         assert found.problems == ("it was never polled",)
 
 
-def test_never_caught_up() -> None:
+def test_an_org_that_never_caught_up_is_behind() -> None:
     """An org whose first polls have not reached the end yet is behind."""
     assert health(last_poll_at=NOW).problems == ("no poll has caught up yet",)
 
 
-def test_failing() -> None:
+def test_an_org_whose_last_poll_failed_is_failing() -> None:
     """An org whose last poll failed is failing at once, before it is behind."""
     found = health(last_poll_at=NOW, last_caught_up_at=NOW - INTERVAL, last_error="Okta refuses the token")
 
@@ -79,7 +79,7 @@ def test_failing() -> None:
     assert found.problems == ("the last poll failed: Okta refuses the token",)
 
 
-def test_a_clock_that_was_set_back() -> None:
+def test_the_lag_is_unknown_if_the_last_poll_is_in_the_future() -> None:
     """The lag is None, and not negative, if the last poll is in the future."""
     assert health(last_poll_at=NOW, last_caught_up_at=NOW + INTERVAL).lag == timedelta()
 
@@ -87,7 +87,7 @@ def test_a_clock_that_was_set_back() -> None:
 @pytest.mark.parametrize(
     ("elements", "rejected", "unusable"), [(2, 2, False), (3, 3, True), (100, 10, False), (100, 11, True)]
 )
-def test_an_org_whose_events_cannot_be_used_is_not_well(elements: int, rejected: int, unusable: bool) -> None:
+def test_an_org_with_many_unusable_events_is_unusable(elements: int, rejected: int, unusable: bool) -> None:
     """An org is unusable if more than a tenth of its events can't be used, but not for a single one."""
     found = health(
         last_poll_at=NOW, last_caught_up_at=NOW, recent_elements=elements, recent_rejected=rejected

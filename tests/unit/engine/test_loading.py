@@ -16,7 +16,7 @@ from tests.support.documented import RULE_ID, write_example
 from tests.support.rule_files import RULE, WINDOW, Load, found, problems
 
 
-def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -> None:
+def test_a_custom_rule_can_be_enabled_and_configured(folder: Path, load: Load) -> None:
     """A rule from a folder can be enabled and configured by its id, and follows the built-in rules."""
     file = write_example(folder)
     configuration = (
@@ -30,7 +30,7 @@ def test_a_rule_of_ones_own_is_a_rule_like_any_other(folder: Path, load: Load) -
     assert list(rulebook.found.rules) == [*(rule.id for rule in BUILT_IN), RULE_ID]
 
 
-def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
+def test_a_changed_file_is_read_again(folder: Path) -> None:
     """A changed file is read again, even within the same second and with the same size."""
     file = folder / "mine.py"
     for severity in ("LOW ", "HIGH"):
@@ -40,7 +40,7 @@ def test_a_folder_is_read_anew_each_time(folder: Path) -> None:
     assert not list(folder.rglob("*.pyc"))
 
 
-def test_an_id_is_its_rules_own(folder: Path) -> None:
+def test_a_repeated_id_is_a_problem(folder: Path) -> None:
     """A second rule with the same id is a problem, whether the first is built-in or from a file."""
     (folder / "a.py").write_text(RULE, "utf-8")
     (folder / "b.py").write_text(RULE, "utf-8")
@@ -59,7 +59,7 @@ def test_only_rule_files_are_run(folder: Path) -> None:
     assert found(folder).problems == ()
 
 
-def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
+def test_a_world_writable_file_is_refused(folder: Path) -> None:
     """A world-writable file or folder is refused, because its code would run with the daemon's privileges."""
     file = folder / "mine.py"
     file.write_text(RULE, "utf-8")
@@ -76,7 +76,7 @@ def test_what_anybody_may_write_to_is_not_run(folder: Path) -> None:
     assert "Acme.Mine" in found(folder).rules
 
 
-def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None:
+def test_a_missing_folder_is_a_configuration_error(load: Load) -> None:
     """A missing rules folder raises ConfigError, because the daemon would silently run without these rules."""
     with pytest.raises(
         ConfigError, match=r"detection.rules_dir\): expected a folder that can be read: No such"
@@ -84,7 +84,7 @@ def test_a_folder_that_is_not_there_is_a_wrong_configuration(load: Load) -> None
         _ = Application(load('[detection]\nrules_dir = "rules"\n')).rules
 
 
-def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
+def test_settings_of_a_broken_rule_are_ignored(folder: Path, load: Load) -> None:
     """Settings of an unknown rule are ignored while a file can't be loaded, and are an error otherwise."""
     configuration = (
         '[detection]\nrules_dir = "rules"\nenable = ["Acme.*"]\n[rules."Acme.Mine"]\nseverity = "HIGH"\n'
@@ -99,7 +99,7 @@ def test_a_broken_rule_may_still_be_named(folder: Path, load: Load) -> None:
         _ = Application(load(configuration)).rules
 
 
-def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_of_installed_packages_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package's entry point loads its rule, and an unusable entry point is a problem."""
     monkeypatch.setattr(LoginSuccess, "id", "Acme.From.Package")
     here = "oktawatch.detection.rules.login_success"
@@ -117,7 +117,7 @@ def test_packages_bring_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_a_signal_that_is_asked_for_must_be_there(tmp_path: Path) -> None:
+def test_a_rule_with_a_missing_signal_is_a_problem(tmp_path: Path) -> None:
     """A rule whose signal is missing can't be used. The signal may be in another file, read before or after it."""
     folder = tmp_path / "rules"
     folder.mkdir()

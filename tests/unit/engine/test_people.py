@@ -38,12 +38,12 @@ def new(*sightings: Sighting) -> list[tuple[str, str]]:
 HOME = sighting("198.51.100.9", days_ago=60)
 
 
-def test_a_new_address_of_a_known_network_is_new_alone() -> None:
+def test_only_the_address_is_new_in_a_known_network() -> None:
     """Only the address is new if its country and network were used before."""
     assert new(HOME, sighting("198.51.100.10", days_ago=1)) == [("address", "198.51.100.10")]
 
 
-def test_everything_about_a_new_place_is_new() -> None:
+def test_every_attribute_of_a_new_place_is_new() -> None:
     """Country, network, address and anonymizer are new, each since its first use."""
     away = sighting(
         "203.0.113.7", days_ago=2, country="Iceland", as_number=64501, anonymizer="proxy", operator="EXAMPLE_VPN",
@@ -65,6 +65,6 @@ def test_nothing_is_new_for_a_new_person() -> None:
     assert new() == []
 
 
-def test_what_an_event_does_not_name_is_never_new() -> None:
+def test_a_missing_attribute_is_never_new() -> None:
     """A missing country, network or address is not new."""
     assert new(HOME, sighting("", days_ago=1, country=None, as_number=None)) == []

@@ -75,7 +75,7 @@ def test_two_polls_that_caught_up_move_the_point_to_the_first() -> None:
     assert once.after(page([event(1)], following="y", date=later)).caught_up_date is None
 
 
-def test_without_okta_s_clock_the_point_stays() -> None:
+def test_the_point_does_not_move_without_oktas_date() -> None:
     """Without Okta's Date, the point stays, because this machine's clock may be wrong."""
     events = [event(number) for number in range(1000)]
     point = RestartPoint(at=BEGINNING)

@@ -249,7 +249,7 @@ from tests.support.rule_files import DISTINCT, KINDS, LINE, RULE, WINDOW, Load, 
         ),
     ],
 )
-def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, expected: str) -> None:
+def test_a_broken_file_is_reported_with_its_line(folder: Path, text: str, expected: str) -> None:
     """One line says what to fix, and the other rules are loaded."""
     (folder / "broken.py").write_text(text, "utf-8")
     write_example(folder)
@@ -289,7 +289,7 @@ def test_a_broken_file_is_named_with_its_line(folder: Path, text: str, expected:
         ),
     ],
 )  # fmt: skip
-def test_options_that_a_rule_of_your_own_refuses(
+def test_options_that_a_custom_rule_refuses_are_an_error(
     load: Load, folder: Path, text: str, options: str, expected: str
 ) -> None:
     """Options with which a custom rule fails are an error that names the rule, before the rule is used."""
@@ -317,7 +317,7 @@ def test_a_rule_may_fail_on_an_invented_value(folder: Path) -> None:
     assert problems(folder) == []
 
 
-def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
+def test_a_file_that_is_not_text_is_reported(folder: Path) -> None:
     """A file that is not text is named in a problem."""
     (folder / "broken.py").write_bytes(b"\xff\xfe\x00")
     (problem,) = problems(folder)

@@ -80,13 +80,15 @@ def test_a_call_that_never_returns_ends_the_process(path: Path, body: str, event
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_no_rule_is_blamed_for_another_end(path: Path, number: signal.Signals) -> None:
+def test_a_process_killed_for_another_reason_leaves_no_frozen_call(
+    path: Path, number: signal.Signals
+) -> None:
     """A process that is killed while a rule runs leaves no frozen call."""
     assert ended(path, f"call('killed', lambda: os.kill(os.getpid(), {int(number)}))") == -number
     assert found(path) is None
 
 
-def test_quick_calls_end_nothing(path: Path) -> None:
+def test_quick_calls_never_end_the_process(path: Path) -> None:
     """Quick calls never end the process, however many there are."""
     body = (
         "for _ in range(10_000): call('quick', bool)\ntime.sleep(0.4)\ncall('quick', bool)\nwatchdog.close()"
@@ -95,7 +97,7 @@ def test_quick_calls_end_nothing(path: Path) -> None:
     assert found(path) is None
 
 
-def test_processes_have_files_of_their_own(path: Path) -> None:
+def test_each_process_has_its_own_file(path: Path) -> None:
     """Each process uses its own file."""
     first, second = RuleWatchdog(path), RuleWatchdog(path)
     assert sorted(file.name for file in path.parent.iterdir()) == ["rules-0", "rules-1"]

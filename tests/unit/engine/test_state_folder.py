@@ -7,7 +7,7 @@ import pytest
 from oktawatch.engine.state_folder import state_folder
 
 
-def test_the_folder_of_an_sqlite_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_of_an_sqlite_file_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder of an SQLite file is used, also through a link, so that all commands find the same files."""
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/other")
     (tmp_path / "oktawatch.db").touch()
@@ -17,7 +17,9 @@ def test_the_folder_of_an_sqlite_file_comes_first(tmp_path: Path, monkeypatch: p
     assert state_folder(tmp_path / "link" / "oktawatch.db") == tmp_path
 
 
-def test_without_an_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemds_state_directory_is_used_without_an_sqlite_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without an SQLite file, the folder is the first of systemd's state directories, or else the user's."""
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/oktawatch:/var/lib/other")
     assert state_folder(None) == Path("/var/lib/oktawatch")
@@ -29,7 +31,7 @@ def test_without_an_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert state_folder(None) == tmp_path / ".local" / "state" / "oktawatch"
 
 
-def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_has_a_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user without a home, as in a container, has a default folder."""
 
     def no_home() -> Path:
