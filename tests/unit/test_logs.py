@@ -55,7 +55,7 @@ def written(log_format: Any, event: str, *, level: str = "info", **values: Any) 
     return stream.getvalue()
 
 
-def test_a_json_line_is_time_level_event_and_values() -> None:
+def test_a_json_line_has_time_level_event_and_values() -> None:
     """Each line is a JSON object with the time in UTC."""
     line = written("json", "page_committed", org="acme", events=1000)
     assert line.endswith("}\n")
@@ -77,7 +77,7 @@ def test_a_console_line_has_keys_and_values() -> None:
     )
 
 
-def test_auto_is_json_unless_a_terminal_reads() -> None:
+def test_auto_is_console_only_on_a_terminal() -> None:
     """The format ``auto`` is JSON, but console on a terminal."""
     assert written("auto", "started").startswith("{")
     terminal = Terminal()
@@ -109,7 +109,7 @@ STRANGE = st.text(st.characters(codec=None), max_size=60)  # lone surrogates inc
 
 
 @given(value=STRANGE, key=STRANGE, log_format=st.sampled_from(["json", "console"]))
-def test_whatever_a_stranger_typed_stays_one_printable_line(value: str, key: str, log_format: str) -> None:
+def test_any_text_is_logged_as_one_printable_line(value: str, key: str, log_format: str) -> None:
     """Control characters, escape codes, line separators, direction marks and surrogates are escaped."""
     line = written(
         log_format, "alert_opened", title=value, nested={"a": [value]}, **dict[str, Any]({f"k{key}": 1})

@@ -32,13 +32,13 @@ def configure(folder: Path, name: str = "exits") -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_without_sources(call: Call) -> None:
+def test_the_list_without_sources_is_empty(call: Call) -> None:
     """Without sources, the list is empty and the exit code 0."""
     assert call("evidence", "list", "--json").json == []
     assert call("evidence", "list").code == 0
 
 
-def test_a_list_of_networks(folder: Path, call: Call) -> None:
+def test_a_source_is_listed_with_its_kind_size_and_age(folder: Path, call: Call) -> None:
     """A source is listed with its kind, size and age."""
     configure(folder)
     (folder / "exits.txt").write_text("198.51.100.7\n2001:db8::/64\n")
@@ -64,7 +64,7 @@ def test_a_list_of_networks(folder: Path, call: Call) -> None:
     assert "2 networks" in call("evidence", "list").out
 
 
-def test_a_source_that_cannot_be_used(folder: Path, call: Call) -> None:
+def test_an_unusable_source_is_listed_with_its_reason(folder: Path, call: Call) -> None:
     """An unusable source is listed with the reason, and the exit code is 1."""
     configure(folder)
     done = call("evidence", "list")
@@ -96,7 +96,7 @@ def publisher(folder: Path) -> Iterator[Publisher]:
         yield receiver
 
 
-def test_a_source_that_was_not_fetched_yet(publisher: Publisher, call: Call) -> None:
+def test_a_source_that_was_not_fetched_is_listed_as_missing(publisher: Publisher, call: Call) -> None:
     """A source that was not fetched is listed as missing, and commands work without it."""
     done = call("evidence", "list")
     assert (done.code, done.err) == (1, "warning: exits: not fetched yet\n")
@@ -106,7 +106,7 @@ def test_a_source_that_was_not_fetched_yet(publisher: Publisher, call: Call) -> 
 
 
 @pytest.mark.usefixtures("publisher")
-def test_updating_a_source(folder: Path, call: Call) -> None:
+def test_an_update_fetches_the_source_once(folder: Path, call: Call) -> None:
     """The first update fetches the source, and the second finds it unchanged. The list has its size and age."""
     done = call("evidence", "update", "exits")
     assert (done.code, done.out.splitlines()[1].split()) == (0, ["exits", "updated", "2", "networks"])
@@ -119,7 +119,7 @@ def test_updating_a_source(folder: Path, call: Call) -> None:
     assert 0 <= row["age_seconds"] < 60
 
 
-def test_an_update_that_fails(publisher: Publisher, call: Call) -> None:
+def test_a_failed_update_is_reported_in_one_line(publisher: Publisher, call: Call) -> None:
     """A failed update prints one line without the URL and exits with 1. The source is kept, and listed as failing."""
     call("evidence", "update")
     publisher.publish("<html>")
@@ -144,7 +144,7 @@ def test_listing_needs_no_permission_to_read_the_url(folder: Path, publisher: Pu
 
 
 @pytest.mark.usefixtures("publisher")
-def test_a_source_that_cannot_be_updated(folder: Path, call: Call) -> None:
+def test_updating_an_unknown_source_is_a_usage_error(folder: Path, call: Call) -> None:
     """Updating an unknown source, or a source with a path, is a usage error."""
     configure(folder, "offices")
     done = call("evidence", "update", "nowhere")
@@ -194,7 +194,7 @@ def test_check_warns_about_sources(publisher: Publisher, call: Call) -> None:
     ]
 
 
-def test_a_stale_source(folder: Path, publisher: Publisher, call: Call) -> None:
+def test_a_stale_source_is_listed_as_stale(folder: Path, publisher: Publisher, call: Call) -> None:
     """A source that was last fetched three days ago is listed as stale, and `check` warns about it."""
     call("evidence", "update")
     state = folder / "evidence" / "exits" / "state.json"

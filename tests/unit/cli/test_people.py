@@ -82,7 +82,7 @@ def sign_ins(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nora@example.com", "NORA@Example.com", "00u1"])
-def test_a_person(call: Call, name: str) -> None:
+def test_the_page_of_a_person_is_complete(call: Call, name: str) -> None:
     """The page shows addresses with their first times, what is new, other people, and sign-ins with alerts."""
     done = call("user", name)
 
@@ -97,7 +97,7 @@ def test_a_person(call: Call, name: str) -> None:
     assert document["others"] == {"203.0.113.7": 1}
 
 
-def test_an_address(call: Call) -> None:
+def test_the_page_of_an_address_lists_its_people(call: Call) -> None:
     """The page of an address or network shows everyone who used it."""
     for address in ("203.0.113.7", "203.0.113.0/24"):
         out = call("ip", address).out
@@ -107,7 +107,7 @@ def test_an_address(call: Call) -> None:
         assert re.search(r"^eve@example\.com .*✗1", out, re.MULTILINE)
 
 
-def test_a_limit_and_a_time(call: Call) -> None:
+def test_a_limit_that_hides_sign_ins_is_reported(call: Call) -> None:
     """If --limit leaves out sign-ins, a note on standard error says so. --since selects them by time."""
     (found,) = call("user", "nora@example.com", "--limit", "3", "--json").json
     assert (len(found["sign_ins"]["rows"]), found["sign_ins"]["complete"]) == (3, False)
@@ -131,7 +131,7 @@ def test_a_limit_and_a_time(call: Call) -> None:
         (("user", "nora@example.com", "--since", "x"), 2, "error: wrong value (--since)"),
     ],
 )
-def test_errors(call: Call, words: tuple[str, ...], code: int, error: str) -> None:
+def test_an_error_is_one_line(call: Call, words: tuple[str, ...], code: int, error: str) -> None:
     """An error is one line."""
     done = call(*words)
     assert (done.code, done.out) == (code, "")

@@ -37,7 +37,7 @@ def progress(org: str, days: int, *, events: int, before: int = 0) -> Progress:
     )
 
 
-def test_bars() -> None:
+def test_a_terminal_shows_a_bar_for_each_org() -> None:
     """A terminal shows each org's percentage, its events including earlier runs, and the rate of this run."""
     clock, screen = Clock(), io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
@@ -54,7 +54,7 @@ def test_bars() -> None:
     assert "  0% 0 events, 0/s" in two
 
 
-def test_lines() -> None:
+def test_progress_is_logged_without_a_terminal() -> None:
     """Without a terminal, each org's progress is logged every `LOG_INTERVAL_S`."""
     clock = Clock()
 
@@ -135,7 +135,7 @@ def test_the_estimate_includes_waits() -> None:
     assert (resumed["org"], resumed["left"]) == ("resumed", "0:01:00")
 
 
-def test_steps_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_finished_and_total_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal shows the finished and the total units."""
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)
@@ -145,7 +145,7 @@ def test_steps_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "25% 1,500 of 6,000 rows" in screen.getvalue()
 
 
-def test_steps_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_steps_are_logged_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A file or pipe gets a line every `LOG_INTERVAL_S`."""
     clock = Clock()
     with steps("deleting", unit="rows", clock=clock) as show:

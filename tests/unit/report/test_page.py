@@ -85,7 +85,7 @@ def require_harmless(page: Page) -> None:
     assert not re.search(r"url\(|@import|http", page.style)
 
 
-def test_a_month() -> None:
+def test_the_page_of_a_month_has_all_parts() -> None:
     """The page has all parts and the names of rules, and shows hostile names as text."""
     facts = month()
     page = page_of(*facts)
@@ -101,14 +101,14 @@ def test_a_month() -> None:
     assert f"15 Oct: {sum(one.severity == Severity.HIGH for one in flood)} HIGH" in page.texts
 
 
-def test_a_period_without_alerts() -> None:
+def test_a_page_without_alerts_is_valid() -> None:
     """The page of a period without alerts says so."""
     page = page_of()
     require_harmless(page)
     assert "No alerts in this period." in page.texts
 
 
-def test_nobody_got_in() -> None:
+def test_a_page_without_a_success_states_it() -> None:
     """Without a success, the page says that nobody got in."""
     assert "None: no alert in this period contains a successful sign-in." in page_of(fact()).texts
 

@@ -19,7 +19,7 @@ def summary_of(*facts: AlertFact) -> Summary:
     return summarize(facts, since=SINCE, until=UNTIL)
 
 
-def test_a_month() -> None:
+def test_the_counts_of_a_month_add_up() -> None:
     """The counts by day, severity, hour and rule add up to all alerts, and every day of the period has a span."""
     facts = month()
     summary = summary_of(*facts)
@@ -80,7 +80,7 @@ def test_successes_after_failures_come_first() -> None:
         (0, 0, 5, 0, Advice.RETIRE),
     ],
 )
-def test_advice(
+def test_the_advice_needs_five_verdicts(
     true_positive: int, benign: int, false_positive: int, percent: int | None, advice: Advice
 ) -> None:
     """A rule's precision is the share of true positives. The advice needs at least five verdicts."""
@@ -99,7 +99,9 @@ def test_advice(
         (None, None, "none known"),
     ],
 )
-def test_anonymizers(kind: str | None, operator: str | None, text: str) -> None:
+def test_anonymizers_are_named_by_kind_and_operator(
+    kind: str | None, operator: str | None, text: str
+) -> None:
     """The known ones of kind and operator are named."""
     assert anonymizer(fact(anonymizer=kind, operator=operator)) == text
 
@@ -109,7 +111,9 @@ def test_anonymizers(kind: str | None, operator: str | None, text: str) -> None:
     days=st.integers(0, 1_000_000),
     seconds=st.integers(1, 86_400),
 )
-def test_any_period(begin: datetime, days: int, seconds: int) -> None:
+def test_a_period_of_any_length_has_a_limited_number_of_spans(
+    begin: datetime, days: int, seconds: int
+) -> None:
     """A period of any length has a limited number of days or weeks, and an alert at its end is in the last one."""
     end = datetime(9999, 12, 31, tzinfo=UTC)
     until = begin + min(days * DAY + timedelta(seconds=seconds), end - begin)

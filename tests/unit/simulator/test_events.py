@@ -121,7 +121,7 @@ def test_each_event_has_its_own_uuid() -> None:
     assert all(form.fullmatch(uuid) for uuid in uuids)
 
 
-def test_a_quiet_org_has_no_proxies_but_its_own_vpn() -> None:
+def test_ordinary_traffic_has_no_proxies_but_a_corporate_vpn() -> None:
     """Ordinary traffic has no proxies, only a corporate VPN."""
     events = day("quiet")
     assert {event["securityContext"]["isProxy"] for event in events} == {False, None}
@@ -207,7 +207,7 @@ def test_an_unknown_scenario_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_scenario_is_described_in_a_line(name: str) -> None:
+def test_a_scenario_is_described_in_one_line(name: str) -> None:
     """Each description is one line, for the list of scenarios."""
     scenario = SCENARIOS[name]
     assert scenario.name == name

@@ -90,7 +90,7 @@ def test_a_bounded_request_returns_each_event_of_its_bounds_once(
 
 
 @given(limit=LIMITS, kinds=st.lists(st.booleans(), max_size=30))
-def test_a_filter_leaves_the_order_as_it_is(limit: int, kinds: list[bool]) -> None:
+def test_a_filter_keeps_the_order(limit: int, kinds: list[bool]) -> None:
     """A filtered poll returns the unfiltered one's events that pass the filter, in order."""
     org = SimulatedOrg(now=Clock())
     for number, wanted in enumerate(kinds):
@@ -100,7 +100,7 @@ def test_a_filter_leaves_the_order_as_it_is(limit: int, kinds: list[bool]) -> No
     assert rest(org, ask(org, limit=str(limit), filter='actor.id eq "True"')) == expected
 
 
-def test_what_is_persisted_in_the_future_is_invisible_until_then() -> None:
+def test_future_events_are_invisible() -> None:
     """A request sees the events up to the org's current time."""
     clock = Clock()
     org = SimulatedOrg(now=clock)

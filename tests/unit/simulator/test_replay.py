@@ -67,7 +67,7 @@ def test_a_future_event_is_visible_at_once(tmp_path: Path) -> None:
         ('{"published":"yesterday"}', "published is not an ISO 8601 time"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+def test_a_bad_line_is_reported_with_its_number(tmp_path: Path, line: str, complaint: str) -> None:
     """The error is one line with the file, the line and what is expected."""
     path = tmp_path / "events.ndjson"
     path.write_text(f"{LINES[0]}\n\n{line}\n", "utf-8")
@@ -93,14 +93,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert str(error.value) == f"can't read the events ({path}): No such file or directory"
 
 
-def test_an_empty_file_is_an_org_without_events(tmp_path: Path) -> None:
+def test_an_empty_file_creates_an_org_without_events(tmp_path: Path) -> None:
     """An empty file makes an org without events."""
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"\n")
     assert len(served(path, keep_times=False)) == 0
 
 
-def test_published_events_are_served_whole() -> None:
+def test_published_events_are_served_unchanged() -> None:
     """Published events are served unchanged except for their times."""
     path = shared_data("published_okta_events.ndjson")
     given = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -66,13 +66,13 @@ def _recorded(scrubber: Scrubber) -> str:
     )
 
 
-def test_nothing_of_token_host_and_people_stays() -> None:
+def test_tokens_hosts_and_people_are_removed() -> None:
     """Scrubbing removes tokens, hosts and people from headers, URLs and bodies."""
     recorded = _recorded(Scrubber())
     assert [secret for secret in SECRETS if secret in recorded] == []
 
 
-def test_what_a_test_needs_stays() -> None:
+def test_types_times_and_results_are_kept() -> None:
     """Types, times, results and the equality of people are kept."""
     scrubber = Scrubber()
     scrubbed = json.loads(scrubber.body(json.dumps([EVENT]).encode()))[0]
@@ -85,14 +85,14 @@ def test_what_a_test_needs_stays() -> None:
     assert scrubbed["actor"]["alternateId"] == scrubbed["target"][0]["alternateId"] == "person-1@example.com"
 
 
-def test_a_link_and_the_request_that_follows_it_stay_together() -> None:
+def test_a_link_and_its_request_are_scrubbed_alike() -> None:
     """A recording is found by its URL when it is played."""
     uri, _, response = json.loads(_recorded(Scrubber()))
     assert uri == "https://acme.example.com/api/v1/logs?after=cursor-1&limit=5"
     assert response["headers"]["link"] == [f'<{uri}>; rel="next"']
 
 
-def test_what_is_scrubbed_already_stays_as_it_is() -> None:
+def test_scrubbing_again_changes_nothing() -> None:
     """Requests are scrubbed again when they are looked up."""
     scrubber = Scrubber()
     once = scrubber.request(
@@ -101,13 +101,13 @@ def test_what_is_scrubbed_already_stays_as_it_is() -> None:
     assert Scrubber().request(once).uri == scrubber.request(once).uri == once.uri
 
 
-def test_a_body_that_is_no_json_goes() -> None:
+def test_a_body_that_is_not_json_is_removed() -> None:
     """A login page names the company."""
     assert Scrubber().body(b"<html>globex</html>") == b"scrubbed"
     assert Scrubber().body(b"") == b""
 
 
-def test_a_token_request_keeps_its_shape_and_no_secret() -> None:
+def test_a_token_request_keeps_its_shape_without_its_secrets() -> None:
     """A scrubbed token request keeps its shape, with invented secrets and Okta's own description."""
     form = {"grant_type": "client_credentials", "scope": "okta.logs.read", "client_assertion": "eyJ.00secret"}
     uri = "https://globex.okta.com/oauth2/v1/token"
@@ -128,6 +128,6 @@ def test_a_token_request_keeps_its_shape_and_no_secret() -> None:
     assert json.loads(response["body"]["string"]) == granted | {"access_token": "text-1"}
 
 
-def test_a_body_that_is_no_form_is_not_kept() -> None:
+def test_a_request_body_that_is_not_a_form_is_removed() -> None:
     """A request body that is not a form is removed."""
     assert Scrubber().request(Request("POST", "https://globex.okta.com/", b"00secret", {})).body is None
