@@ -22,7 +22,7 @@ def test_a_manifest_is_valid(manifest: dict[str, Any], version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_typo_would_be_found() -> None:
+def test_an_unknown_key_is_found() -> None:
     """The check above sees a key that Kubernetes does not know."""
     deployment = copy.deepcopy(next(manifest for manifest in MANIFESTS if manifest["kind"] == "Deployment"))
     (daemon,) = deployment["spec"]["template"]["spec"]["containers"]

@@ -21,7 +21,7 @@ def test_the_rules_are_valid() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_fires_when_it_must() -> None:
+def test_each_alert_fires_only_on_bad_series() -> None:
     """Every rule fires on bad series, and none on those of a daemon that works."""
     done = _promtool("test", "rules", TESTS)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -89,7 +89,7 @@ def test_a_second_setup_changes_nothing(tmp_path: Path) -> None:
     assert _modes(tmp_path) == before
 
 
-def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
+def test_the_command_prints_the_next_commands(tmp_path: Path) -> None:
     """The command lists the files and prints the next commands, without the token."""
     done = _init(tmp_path)
 
@@ -221,7 +221,7 @@ def test_credentials_of_drop_ins(machine: Machine) -> None:
     ]
 
 
-def test_a_missing_credential_leaves_nothing(machine: Machine) -> None:
+def test_a_missing_credential_leaves_no_copies(machine: Machine) -> None:
     """The program does not run, the error names the file, and no copy of another credential is left."""
     (machine.root / "etc/oktawatch/okta.token").unlink()
     machine.install("echo started")

@@ -74,7 +74,7 @@ def test_the_units_are_correct(root: Path) -> None:
     assert (found.returncode, found.stderr) == (0, "")
 
 
-def test_what_is_wrong_would_be_found(root: Path) -> None:
+def test_an_unknown_key_is_found(root: Path) -> None:
     """The check above sees a key that systemd does not know."""
     unit = root / "etc/systemd/system/oktawatch.service"
     unit.write_text(unit.read_text("utf-8").replace("WatchdogSec=", "WatchDogSec="), "utf-8")
@@ -82,7 +82,7 @@ def test_what_is_wrong_would_be_found(root: Path) -> None:
     assert "WatchDogSec" in _run("systemd-analyze", "verify", f"--root={root}", "oktawatch.service").stderr
 
 
-def test_the_user_can_be_made() -> None:
+def test_the_user_and_group_can_be_created() -> None:
     """systemd-sysusers would make the user and the group that both units run as."""
     found = _run("systemd-sysusers", "--dry-run", FOLDER / "oktawatch.sysusers.conf")
 
