@@ -105,7 +105,9 @@ def test_evidence_is_fetched_through_the_proxy_with_the_private_ca(
         assert [secret for secret in (KEY, PASSWORD, URL_PASSWORD) if secret in written] == []
 
 
-def test_a_certificate_that_is_not_trusted(program: Program, tmp_path: Path) -> None:
+def test_nothing_is_fetched_from_a_server_with_an_untrusted_certificate(
+    program: Program, tmp_path: Path
+) -> None:
     """Without the private CA, nothing is fetched."""
     with receiving(receiver=Publisher(LIST), tls=PrivateCa(tmp_path).server) as receiver:
         url = receiver.url.replace("127.0.0.1", "localhost")

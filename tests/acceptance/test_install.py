@@ -153,7 +153,7 @@ def test_the_commands_of_the_guides_work(machine: Machine, listen: str) -> None:
 
 
 @pytest.mark.slow
-def test_five_minutes_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
+def test_the_readmes_commands_work_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
     """The README's commands work in their order, with the simulated org and the token that it prints."""
     simulate, walk = re.findall(
         r"^    (oktawatch simulate [^\n]*)\n.*?^<!-- walk -->\n```sh\n(.*?)^```$",
@@ -182,7 +182,7 @@ def test_five_minutes_with_a_simulated_org(tmp_path: Path, listen: str) -> None:
     assert token not in done.stdout
 
 
-def test_every_block_is_part_of_the_walk_or_needs_another_machine() -> None:
+def test_every_block_is_run_or_needs_another_machine() -> None:
     """Only blocks that need root, a registry, a container runtime or a cluster are not run."""
     commands = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
     others = [block for block in commands if block not in {text for _, text in WALK}]

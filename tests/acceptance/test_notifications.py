@@ -139,7 +139,7 @@ async def desk(place: Place, box: Mailbox, *script: Answer) -> AsyncIterator[Des
                 made.database.close()
 
 
-async def test_a_receiver_that_fails_in_every_way(
+async def test_every_message_reaches_a_receiver_that_fails_in_every_way(
     place: Place, box: Mailbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every message arrives under one key, signed at each attempt; refused ones arrive after a manual retry."""

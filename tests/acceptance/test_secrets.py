@@ -202,7 +202,7 @@ def test_no_repr_and_no_error_contains_a_secret(configured: Program) -> None:
     assert _leaks("\n".join(shown), _configured_secrets()) == []
 
 
-def test_a_leak_would_be_found() -> None:
+def test_a_leaked_secret_is_found() -> None:
     """The search finds secrets as they are and in URLs."""
     assert _leaks(f"token {TOKEN}", {TOKEN}) == [TOKEN[:12]]
     assert _leaks("a%2Fb%2Bc", {"a/b+c"}) == ["a/b+c"]

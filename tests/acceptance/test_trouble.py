@@ -41,7 +41,7 @@ def outlived(made: World, life: Life) -> None:
     assert trouble == ["database_failed", "database_recovered"]
 
 
-def test_a_server_is_stopped_and_started_again(tmp_path: Path) -> None:
+def test_a_restarted_server_loses_nothing(tmp_path: Path) -> None:
     """A server that is stopped and started again while the daemon works is logged once, and nothing is lost."""
     own = OwnServer()
     place = Place(Kind.POSTGRES, tmp_path, own.url_of(own.create()))
@@ -58,7 +58,7 @@ def test_a_server_is_stopped_and_started_again(tmp_path: Path) -> None:
     own.close()
 
 
-def test_the_disk_is_full(tmp_path: Path) -> None:
+def test_a_full_disk_is_logged_once(tmp_path: Path) -> None:
     """A full disk is logged once, and pages are committed when there is space again."""
     with place_of(Kind.SQLITE, tmp_path) as place, world(place, 4) as made:
         for number in range(3_000):
@@ -82,7 +82,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
             life.kill()
 
 
-def test_a_server_is_read_only_for_a_while(tmp_path: Path) -> None:
+def test_a_read_only_server_is_logged_once(tmp_path: Path) -> None:
     """In a failover, the server is read-only until there is a primary again. The failure is logged once, and nothing is lost."""
     with place_of(Kind.POSTGRES, tmp_path) as place, world(place, 5) as made:
         life = Life(made.folder("only"))
