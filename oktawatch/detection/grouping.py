@@ -39,7 +39,7 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import RISES_FROM, Severity
 
 _NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. INFO alerts don't rise, so the value
+# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. A success doesn't raise INFO, so the value
 # identifies this rise even after a silent backfill has stored it. An INFO alert that becomes CRITICAL by a single match
 # can look the same: its notice is then marked `again`, which only changes the notification's id.
 _TOLD_ANEW = Severity.INFO
