@@ -54,7 +54,8 @@ def move_cursor(
     """Move the org's cursor to the end of a polling page, and record the successful poll.
 
     ``read`` is the cursor that the page was read with, None for the org's first page. Without ``progress``
-    the poll is not recorded as successful: pages that repeat must not end the alarm about a silent org.
+    the poll is not recorded as successful: pages that repeat must not end the alarm about a silent org. The first page
+    is always recorded as successful, because it can't repeat another page.
     Raises CursorMovedError if another writer has moved the cursor, so that the whole page is rolled back.
     """
     values = {
@@ -77,7 +78,7 @@ def move_cursor(
         moved = transaction.connection.execute(_MOVE, values | where).rowcount
     if moved != 1:
         raise CursorMovedError(f"the cursor of {transaction.org} was moved by another writer")
-    if not progress:
+    if not progress and read is not None:
         return
     polled = {"last_poll_at": transaction.now, "last_error": None, "last_error_at": None}
     transaction.connection.execute(_RECORD_POLL, {"locked_org": transaction.org, **polled})

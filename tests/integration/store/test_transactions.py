@@ -10,6 +10,8 @@ from oktawatch.model.cursor import Cursor
 from oktawatch.store.cursors import move_cursor, read_cursor
 from oktawatch.store.database import Database
 from oktawatch.store.errors import CursorMovedError, StoppedError, StoreError
+from oktawatch.store.org_liveness import read_liveness
+from oktawatch.store.orgs import record_failure
 from oktawatch.store.page_transaction import page_transaction
 from tests.support.databases import NOW, ORG, open_database, rows
 from tests.support.places import Kind, Place
@@ -35,6 +37,19 @@ def test_a_moved_cursor_is_read_back(place: Place) -> None:
         move(database, None, START)
         move(database, START, NEXT)
         assert read_cursor(database, ORG) == NEXT
+
+
+def test_only_the_first_page_succeeds_without_progress(place: Place) -> None:
+    """A first page without new events is a successful poll, and ends the org's error. A later page without new events is not."""
+    later = NOW + timedelta(minutes=1)
+    with open_database(place) as database:
+        for read, to, now in ((None, START, NOW), (START, NEXT, later)):
+            record_failure(database, ORG, "no answer", now=now)
+            with page_transaction(database, ORG, now=now) as transaction:
+                move_cursor(transaction, read, to, progress=False)
+            liveness = read_liveness(database)[ORG]
+            assert liveness.success_at == NOW
+            assert liveness.error == (None if read is None else "no answer")
 
 
 @pytest.mark.parametrize("read", [None, START])
