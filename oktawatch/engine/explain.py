@@ -31,7 +31,7 @@ from oktawatch.systemlog.queries import bounded_query
 SPAN = timedelta(days=7)
 """How far back `events` is searched for an event without a match."""
 _TOLERANCE = timedelta(seconds=1)
-"""An event is requested this long before and after its recorded time."""
+"""The request for an event covers this long before and after the event's recorded time."""
 _MAX_PAGES = 10  # to search in each org
 _PAGE_SIZE = 10
 
@@ -57,7 +57,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     closest: Comparison | None = None
     """The allow entry that comes closest to the event now.
 
-    None for a signal rule, without allow entries, or if the event's content is unknown."""
+    None for a signal rule, if there are no allow entries, or if the event's content is unknown."""
     recorded_severity: str | None = None
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""

@@ -54,7 +54,9 @@ class Alert(Struct, kw_only=True):
     raised by one level. Without the policy's ``raise_on_success``, always False."""
     closed_at: datetime | None = None
     told: Severity | None = None
-    """The severity last notified. None before the first notice. If a CRITICAL alert rises, this is lowered to cause a notice."""
+    """The severity last notified. None before the first notice.
+
+    When an alert that was notified as CRITICAL becomes `risen`, this is lowered, so that the alert is notified again."""
     title: str | None = None
     """A new title that replaces the stored one. None keeps it."""
     details: AlertDetails | None = None

@@ -1,4 +1,4 @@
-"""Read what is known about people when they sign in through an anonymizer: failures, familiar days and verdicts.
+"""Read what is known about people who sign in through an anonymizer: failures, verdicts, and days of use of the same service.
 
 Three statements read everything for a page, and each uses an index. Only the
 latest failures and days are read, because an attacker can cause any number of a person's failures.
