@@ -53,7 +53,6 @@ def explain(
     orgs = chosen_orgs(settings, org or [])
     uuid = event_uuid if alert is None else _first_event(settings, alert)
     if uuid is None:
-        note(f"error: no such alert ({alert}): see 'oktawatch alerts list'")
         return FAILED
     explanation = asyncio.run(explain_event(Application(settings, orgs=orgs), uuid))
     if explanation is None:
@@ -88,11 +87,21 @@ def unknown_event(event_uuid: str) -> str:
 
 
 def _first_event(settings: "Settings", alert_id: int) -> str | None:
+    """Return the uuid of an alert's earliest event. If there is none, print an error and return None."""
     from oktawatch.store.alerts import show_alert
 
     with existing_database(settings) as database:
         alert = show_alert(database, alert_id)
-    return alert["events"][0]["event_uuid"] if alert is not None and alert["events"] else None
+    if alert is None:
+        note(f"error: no such alert ({alert_id}): see 'oktawatch alerts list'")
+        return None
+    if not alert["events"]:
+        note(
+            f"error: the events of this alert were deleted ({alert_id}): see 'oktawatch alerts show {alert_id}'"
+        )
+        return None
+    uuid: str = alert["events"][0]["event_uuid"]
+    return uuid
 
 
 def _print(explanation: "Explanation", *, every_rule: bool) -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -232,9 +234,19 @@ def test_show(call: Call) -> None:
 @pytest.mark.usefixtures("alerts")
 def test_no_such_alert(call: Call) -> None:
     """An unknown id prints one line and exits with 1."""
-    done = call("alerts", "show", "99")
+    for words in (("alerts", "show", "99"), ("explain", "--alert", "99")):
+        assert call(*words) == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")
 
-    assert done == (1, "", "error: no such alert (99): see 'oktawatch alerts list'\n")
+
+@pytest.mark.usefixtures("alerts")
+def test_an_alert_whose_events_were_deleted(call: Call, folder: Path) -> None:
+    """While an old alert is being deleted, `explain` says that its events are gone, and `alerts show` still shows it."""
+    (file,) = folder.glob("*.db")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DELETE FROM matches WHERE alert_id = 1")
+    expected = "error: the events of this alert were deleted (1): see 'oktawatch alerts show 1'\n"
+    assert call("explain", "--alert", "1") == (1, "", expected)
+    assert call("alerts", "show", "1").code == 0
 
 
 @pytest.mark.usefixtures("alerts")
