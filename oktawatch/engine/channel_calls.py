@@ -24,13 +24,16 @@ _UNEXPECTED = (Exception, SystemExit, CancelledError)
 
 async def send(channel: Channel, message: Message, *, notifier: str) -> None:
     """Send a message through a notifier's channel. Raises DeliveryError for every failure of the channel."""
+    limit = timeout(SEND_WITHIN.total_seconds())
     try:
-        async with timeout(SEND_WITHIN.total_seconds()):
+        async with limit:
             await channel.send(message)
     except DeliveryError:
         raise
     except TimeoutError:
-        raise DeliveryError(f"no answer within {SEND_WITHIN.seconds} s") from None
+        # The channel can have a shorter timeout than SEND_WITHIN.
+        when = f"within {SEND_WITHIN.seconds} s" if limit.expired() else "in time"
+        raise DeliveryError(f"no answer {when}") from None
     except _UNEXPECTED as error:
         if _is_being_cancelled(error):
             raise
