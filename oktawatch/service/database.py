@@ -34,7 +34,7 @@ def open_database(app: Application, *, create: bool = True) -> DatabaseExecutor:
 def locked_database(app: Application) -> Iterator[DatabaseExecutor]:
     """Open the database for `run`. For an SQLite file, hold an exclusive lock on a separate file beside it.
 
-    Raises ConfigError if another `run` holds the lock, or as `open_database` does.
+    Raises ConfigError if another `run` or `db copy` holds the lock, or as `open_database` does.
     """
     database = open_database(app)
     try:
