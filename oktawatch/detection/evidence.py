@@ -1,8 +1,9 @@
 """Classify a client's address: the kind of anonymizer, its operator, and the sources that name them.
 
 The sources are an enrichment in the event, Okta's service categories, tunnels, associated proxies and proxy type, the
-configured sources (lists of networks and database files), and Okta's ``isProxy``. Findings are listed in this order. The
-kind is chosen by the first of these steps that applies:
+configured sources (lists of networks and database files), and Okta's ``isProxy``. Findings are listed in this order. If
+the event names too many services, only the worst of these are listed, the worst first. The kind is chosen by the first of
+these steps that applies:
 
 1. If sources name services that hide addresses, the kind is the worst of them (the first in `AnonymizerKind`).
 2. If Okta names a service and marks it as not anonymous, the kind is that of the service: usually corporate_vpn.
