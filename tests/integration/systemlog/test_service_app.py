@@ -138,7 +138,7 @@ async def test_proof_keys_are_replaced_each_day(org: SimulatedOrg, app: App, url
     [
         ({"scopes": frozenset()}, PermissionMissingError, "invalid_scope", "grant the app okta.logs.read"),
         ({"can_read_logs": False}, PermissionMissingError, "E0000006", "a read-only role such as"),
-        ({"keys": [Signer().public]}, TokenRefusedError, "invalid_client", "kid is its id"),
+        ({"keys": [Signer().public]}, TokenRefusedError, "invalid_client", r"kid \(the id of that key\)"),
         ({"client_id": "0oa-of-nobody"}, TokenRefusedError, "invalid_client", "check client_id"),
     ],
 )
