@@ -24,10 +24,10 @@ from oktawatch.service.app import Application
 from oktawatch.service.check import Verdict
 from tests.support.databases import NOW
 from tests.support.messages import due
+from tests.support.ocsf import validated
 from tests.support.outbox import COMPOSER
 from tests.support.program import PATIENCE
 from tests.unit.formats.alerts import ALERT
-from tests.unit.formats.test_ocsf import validated
 
 
 def message(number: int = 1, kind: NotificationKind = NotificationKind.OPENED, **changes: Any) -> Message:
