@@ -135,7 +135,7 @@ def _start(write: Callable[[], None]) -> "Future[None]":
     def run() -> None:
         try:
             write()
-        except BaseException as error:  # noqa: BLE001 -- `write` raises it, in the event loop
+        except BaseException as error:  # noqa: BLE001 -- `AlarmFile.write` raises it again, in the event loop
             future.set_exception(error)
         else:
             future.set_result(None)

@@ -20,9 +20,9 @@ _EVENT = tuple(_matches[name] for name in ("event_uuid", "published", *MatchedEv
 
 
 def last_changes(database: Database) -> dict[str, int]:
-    """Return the number of the latest change of an alert, by org.
+    """Return the latest change number of each org's alerts, by the org's name.
 
-    All changes of the org with smaller numbers are committed, too.
+    All changes of the org with smaller numbers are also committed.
     """
     query = select(tables.orgs.c.name, tables.orgs.c.alert_change_id)
     with database.read() as connection:

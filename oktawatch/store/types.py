@@ -62,7 +62,7 @@ class Document(TypeDecorator[Any]):
         return dialect.type_descriptor(JSONB())
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
-        """Return the type of the other side of an operator, such as text for a key of the document."""
+        """Return the type of a value that is used with the column in an expression: text for the key in ``column[key]``, for example."""
         return JSON().coerce_compared_value(op, value)
 
 

@@ -50,7 +50,7 @@ _ADVICE: dict[int, tuple[type[SystemLogError], str, str]] = {
     HTTPStatus.NOT_FOUND: (
         WrongHostError,
         "there is no System Log at this URL",
-        "check the org's url: it has no -admin in the host and no path",
+        "check the org's url: it must have no -admin in the host, and no path",
     ),
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: (UnavailableError, _PROXY_REFUSES, _PROXY_LOGIN),
     HTTPStatus.TOO_MANY_REQUESTS: (
