@@ -2,7 +2,7 @@
 
 An active alarm about an org has a row. The transaction that inserts or deletes this row also enqueues the notifications.
 So the start and the end of the alarm are each notified once, even across restarts and with several processes. Alarms about
-notifiers and rules have no row in this table: `notifiers` and `left_out` only call `enqueue_alarms`.
+notifiers and rules have no row in this table: `store/notifiers.py` and `store/left_out.py` only call `enqueue_alarms`.
 """
 
 import json
