@@ -69,7 +69,7 @@ class NotifierSettings(Section):
     max_per_minute: int | None = Field(default=30, ge=1)
     """The maximum number of messages per minute. Further alerts are combined into a digest.
 
-    HIGH and CRITICAL alerts and alarms are counted separately, with the same limit. None: no limit."""
+    Alarms and alerts of HIGH or CRITICAL are counted together, apart from other messages, with the same limit. None: no limit."""
     max_age: PositiveDuration = timedelta(hours=24)
     """The age at which an undelivered message becomes a dead letter, after at least six attempts. A retry by a person restarts
     the age."""

@@ -175,7 +175,7 @@ class DueNotification(Struct, frozen=True, kw_only=True):
     incident: str | None = None
     """See `incident_id`."""
     failures_before: int | None = None
-    """The number of failures before the earliest success; None if the alert hasn't risen."""
+    """The number of failures before the earliest success; None if no success followed a failure."""
     novelty: Novelty | None = None
     """What was new for the person at the alert's earliest event. None for a message that is not about an alert."""
     digest: Digest | None = None

@@ -15,7 +15,7 @@ _REPLACEMENT = "\ufffd"
 _NUL = rb"\u0000"
 """The JSON escape of the only character that Postgres refuses."""
 _FAR_APART = 4_096
-"""If escapes are more bytes apart than this on average, searching from escape to escape is faster."""
+"""If backslashes are more bytes apart than this on average, going from one to the next is faster than searching for `_NUL`."""
 # The shape of a JSON text: each digit is 0, each separator a colon, without spaces and signs. Searching the shape for
 # unusual numbers is much faster than a regular expression on the text.
 _SHAPE = bytes.maketrans(b"123456789E[,", b"000000000e::")

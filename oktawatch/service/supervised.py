@@ -29,7 +29,7 @@ _FIXED_BY_PEOPLE = (TokenRefusedError, PermissionMissingError, WrongHostError, R
 
 
 class Supervised(Generic[T]):
-    """A job whose rounds never fail. A subclass has a method ``round``, which calls `attempt`."""
+    """A job whose failures are caught, logged and counted. A subclass has a method ``round``, which calls `attempt`."""
 
     def __init__(
         self,
