@@ -30,7 +30,7 @@ def passwords(url: str) -> Iterator[str]:
 
 
 def query_secrets(url: str) -> Iterator[str]:
-    """Yield the values of a URL's query that look like credentials by their keys, encoded and decoded.
+    """Yield each long value of a URL's query, encoded and decoded, if its key names a credential.
 
     Short values can be ordinary words such as ``true``, which must not be masked in the log.
     """

@@ -23,7 +23,7 @@ Adding a match produces a notice if all of these conditions hold:
 - The match's alert is open or acknowledged.
 - The alert has no notice yet, or its severity is higher than `Alert.told`.
 
-The match may already be recorded. So the daemon sends an alert that a silent backfill recorded.
+The match may already be recorded: if the daemon reads an event after a silent backfill, it still sends the alert.
 """
 
 from bisect import bisect_right, insort
@@ -39,9 +39,9 @@ from oktawatch.model.match import Match, MatchKey
 from oktawatch.model.severity import RISES_FROM, Severity
 
 _NOTIFIABLE = (AlertStatus.OPEN, AlertStatus.ACKNOWLEDGED)
-# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. A success doesn't raise INFO, so the value
-# identifies this rise even after a silent backfill has stored it. An INFO alert that becomes CRITICAL by a single match
-# can look the same: its notice is then marked `again`, which only changes the notification's id.
+# The value of `Alert.told` after the rise of an alert that was notified as CRITICAL. It is stored, so a rise in a silent
+# backfill is notified later. INFO is used because a success doesn't raise an INFO alert. A match can make an INFO alert
+# CRITICAL, which can look the same: its notice is then marked `again`, which only changes the notification's id.
 _TOLD_ANEW = Severity.INFO
 
 

@@ -44,7 +44,7 @@ class WindowBuffers:
 
 
 class WindowScan:
-    """One page's pass over its events' windows and over the later windows that contain these events."""
+    """One pass over the windows that a page's events change: those that end with them, and later ones that contain them."""
 
     def __init__(
         self,

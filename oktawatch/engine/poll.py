@@ -242,8 +242,8 @@ class Poller:
     async def _check_progress(self, fetched: _Fetched) -> None:
         """Raise NoProgressError after too many pages without new elements.
 
-        The cursor then stays in place, so later rounds begin with the same page. This page passes once the page after it
-        has new elements or is the end of the log.
+        The cursor then stays in place, so later rounds begin with the same page. It passes when the page after it has
+        new elements or is the end of the log.
         """
         page, page_size = fetched.page, fetched.stream.page_size or self._page_size
         if _is_tail(page, page_size):

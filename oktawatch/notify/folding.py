@@ -227,8 +227,8 @@ def _fold_late(lane: _Lane, outbox: OutboxState, now: datetime) -> None:
 def _rare_successes(outbox: OutboxState, now: datetime) -> set[str]:
     """Return the ids of alerts about a success in a known campaign, from an address and network with few successes.
 
-    A source has few successes if fewer than `CAMPAIGN_PEOPLE` people got in. Counted are those in its last digest, those
-    with a waiting alert of any age, and those with an alert of the last ten minutes that was sent singly or given up.
+    A source has few successes if fewer than `CAMPAIGN_PEOPLE` people got in. Three groups count: people in its last
+    digest, with a waiting alert of any age, and with an alert of the last ten minutes that was sent singly or given up.
     """
     sent = [alert for alert in outbox.opened if alert.successes]
     waiting = [

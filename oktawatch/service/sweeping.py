@@ -46,7 +46,7 @@ class OrgSweeping(Supervised[PageResult]):
         self._enqueued = enqueued
 
     async def round(self) -> timedelta | None:
-        """Sweep once, unless polling has not caught up: then return the delay `SOON` until the next attempt."""
+        """Sweep once if polling has caught up. Otherwise return `SOON`, the delay until the next attempt."""
         polled = self._caught_up()
         if polled is None:
             return SOON
