@@ -176,7 +176,7 @@ def _commands(page: AlertPage) -> Iterator[str]:
 def _name_to_look_up(alert: Mapping[str, Any]) -> str | None:
     """Return the login, or the id if the login can't be copied from a terminal.
 
-    Return None without an id, because `oktawatch user` finds no actor without one.
+    Return None for an actor without an id, because `oktawatch user` finds no such actor.
     """
     login: str | None = alert["actor_alternate_id"]
     actor_id: str | None = alert["actor_id"]

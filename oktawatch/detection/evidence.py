@@ -183,7 +183,7 @@ def _enriched(event: Event) -> Iterator[Finding]:
 
 
 def _worst_first(finding: Finding) -> tuple[bool, bool, bool, int, bool]:
-    """Return the sort key for the steps in the module's docstring: the first finding decides."""
+    """Return the sort key that orders findings by the steps in the module's docstring. The first one decides."""
     return (
         finding.source == _MARK,
         finding.kind is AnonymizerKind.HOSTING,

@@ -310,7 +310,7 @@ def clusters(
     start = 0
     while start < len(ordered):
         end = start
-        # Jump from the last row of the cluster to the last row whose range overlaps, so that a page takes few steps.
+        # Jump to the last row whose range overlaps that of the cluster's last row, so that a page takes few steps.
         while True:
             overlap_until = shifted(ordered[end].published, 2 * window)
             last = bisect_right(ordered, overlap_until, key=lambda row: row.published) - 1

@@ -32,7 +32,7 @@ class EvidenceFileError(ValueError):
 
 
 class EvidenceSources:
-    """Loads the configured sources, and fetched ones again when their files change. Can be used from several threads."""
+    """Loads the configured sources, and reloads fetched ones when their files change. Can be used from several threads."""
 
     def __init__(self, evidence: Evidence, configured: Sequence[EvidenceFile | FetchedEvidence]) -> None:
         self._evidence = evidence

@@ -110,7 +110,7 @@ class OrgPolling(Supervised[PageResult]):
         """Record the failure for `oktawatch status`."""
         known = isinstance(error, SystemLogError | StoreError)
         text = str(error) if known else f"{type(error).__name__}, see the log"
-        # This write doesn't end the database's trouble: a full disk may accept it, but no page.
+        # This write doesn't end the database's trouble: a full disk may accept it and still refuse pages.
         try:
             async with asyncio.timeout(_RECORDING_LIMIT_S):
                 await self._database.run(record_failure, self.org, text, now=self._now())

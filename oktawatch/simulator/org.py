@@ -75,7 +75,7 @@ class Org:
             self._add(self.now() if persisted_at is None else persisted_at, event)
 
     def extend(self, events: Iterable[tuple[datetime, Event]]) -> None:
-        """Add pairs of a persistence time and an event. Unlike with `play`, a `Late` event is visible at once."""
+        """Add pairs of a persistence time and an event. After a poll, a `Late` event is visible at once, unlike with `play`."""
         with self._lock:
             for persisted_at, event in events:
                 self._add(persisted_at, event)

@@ -16,7 +16,7 @@ from . import attacks, signin, stories, times
 from .people import Person, population
 
 HOUR = 3_600_000
-_SELDOM = 0.02  # visits for each ordinary one
+_SELDOM = 0.02  # of the ordinary visits
 _CAST = 30
 """The number of people in a scenario with `own_people`."""
 

@@ -5,8 +5,8 @@ later of two pages that move the same cursor is rolled back. So a lease is simpl
 by the database's clock.
 
 Every replica calls `keep` at short intervals. It renews its leases, releases those above its share (the orgs
-divided by the live replicas) and takes free leases up to its share. A replica that stops releases its
-leases. The leases of a replica that crashed expire, unless it restarts earlier under the same name.
+divided by the live replicas) and takes free leases up to its share. When a replica stops, it releases
+its leases. The leases of a replica that crashed expire, unless it restarts earlier under the same name.
 """
 
 import uuid
