@@ -1,6 +1,6 @@
 """Backfill: a bounded read of an org's past events through the pipeline of polling.
 
-The same command continues an interrupted backfill that began less than a day ago. A relative time such as ``7d`` still refers
+Repeating the command continues an interrupted backfill that began less than a day ago. A relative time such as ``7d`` still refers
 to the time of the first start. By default, a backfill sends no notifications. If the daemon later reads the events of a backfilled
 alert, the daemon sends the notification.
 """

@@ -47,7 +47,7 @@ SignalIds = tuple[str, ...]
 """The ids of the signal rules that match an event, without duplicates, in the order of the rules."""
 
 Signals = Mapping[EventKey, SignalIds]
-"""The signals that a page produces. If a windowed rule is a signal rule, a late event can complete a window of an earlier page's event."""
+"""The signals that a page produces. A late event can turn an event of an earlier page into a signal."""
 
 SUCCESSES = frozenset(("SUCCESS", "ALLOW"))
 """Outcomes that grant access."""

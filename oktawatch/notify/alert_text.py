@@ -77,8 +77,8 @@ def anonymizers(alert: AlertRow) -> str:
 def severity(alert: AlertRow) -> str:
     """Return the severity and its reasons: ``HIGH: Tor, success from a new device and place``.
 
-    Empty if no reasons are known. The reasons belong to the event that opened the alert, so the text mentions a later
-    event that raised the severity.
+    Empty if no reasons are known. The reasons belong to the event that opened the alert. If a later event raised
+    the severity, the text says so.
     """
     first, found = (inside(alert["context"], key) for key in ("match_severity", "severity_reasons"))
     if not isinstance(found, list) or not found:
@@ -180,7 +180,7 @@ def count(number: int, singular: str, plural: str = "") -> str:
 def _failures_before(alert: AlertRow, counted: int | None) -> int:
     """Return the number of failures before the first success, or of all failures if that number is unknown.
 
-    It is 0 if, after the alert had risen, a success arrived that is earlier than all failures.
+    It is 0 in a risen alert if a late success is earlier than all failures.
     """
     return counted if counted is not None else alert["failures"]
 

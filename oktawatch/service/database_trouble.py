@@ -27,7 +27,7 @@ class DatabaseTrouble:
         self._lost = lost
         self._clock = clock
         self._worked_at = self.failed_at = clock()
-        """The `moment` of the last failure, or of the start."""
+        """``failed_at`` is the `moment` of the last failure, or of the start."""
         self._refused: dict[str, float] = {}
         """The jobs whose last write was refused, in this process or an earlier one, and the time by ``clock``."""
         self.error = ""

@@ -53,7 +53,7 @@ class Schedule:
         after: timedelta = timedelta(),
         exact: bool = False,
     ) -> None:
-        """Add a job that first runs after the delay ``after``, then at intervals, up to 10 % later unless ``exact``."""
+        """Add a job that first runs after the delay ``after``. Each interval is up to 10 % longer unless ``exact``."""
         trigger = self._triggers[name] = _Interval(interval, jitter=0.0 if exact else _JITTER)
         self._scheduler.add_job(
             self._run, trigger, args=(name, work), id=name, next_run_time=trigger.due_in(after)

@@ -2,7 +2,7 @@
 
 SQLite's backup API copies the file within a read transaction, so the copy has the state of one moment, and writers
 are not delayed. The copy is written to a temporary folder beside the target and checked, and only then gets the target's
-name. If the program is interrupted, a file of this name is complete, or empty on a file system without hard links.
+name. After an interruption, a file of this name is complete. Without support for hard links, it can also be empty.
 """
 
 import os

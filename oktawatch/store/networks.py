@@ -6,7 +6,7 @@ Network = IPv4Network | IPv6Network
 
 
 def spellings(network: Network) -> list[str]:
-    """Return all notations of the address of a network that has only one.
+    """Return all notations of the only address of a network (/32 or /128).
 
     An IPv6 address has up to three: compressed (``::``), all groups without leading zeros, and all groups in full.
     """

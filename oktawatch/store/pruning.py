@@ -359,7 +359,7 @@ def _oldest(
 def _record_pruned_types(
     connection: Connection, expiry: Expiry, before: datetime, conditions: Sequence[ColumnElement[bool]]
 ) -> None:
-    """Record the event types of the rows to delete, and delete the types whose history is no longer written."""
+    """Record the event types of the rows to delete. Forget types that are no longer stored in history."""
     noted = tables.pruned_history.c
     pruned_types = connection.execute(select(_event_type).where(*conditions).distinct()).scalars()
     wanted = sorted(kind for kind in pruned_types if kind is not None and expiry.is_in_history(kind))
