@@ -2,8 +2,8 @@
 
 A full pipe, a stopped terminal or a stuck journal blocks the process that writes to it. Therefore a thread writes the
 lines. At most `LARGEST_BACKLOG` bytes are queued; further lines are dropped and counted. The caller waits for each line
-up to 0.1 s, so that log lines and other output stay in order. If a line is not written in that time, callers don't
-wait for later lines until the queue is empty again.
+up to 0.1 s, so that log lines and other output stay in order. If a line takes longer, no caller waits again before the
+queue has become empty.
 """
 
 import atexit

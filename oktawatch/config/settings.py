@@ -110,7 +110,7 @@ class OrgSettings(Section):
     kid: OptionalName = ""
     """The key id, required by Okta if the app has several keys."""
     dpop: bool | None = None
-    """Whether to bind access tokens to a key. Unset: when Okta reports that the app requires it."""
+    """Whether to bind access tokens to a key. Unset: bind them if Okta reports that the app requires it."""
     scopes: Names = ("okta.logs.read",)
     """The OAuth scopes to request."""
     tags: Names = ()

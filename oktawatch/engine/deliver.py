@@ -181,7 +181,7 @@ class Notifier:
         """Compose a message. Raises DeliveryError, because a message that can't be composed must not wait forever."""
         try:
             return self._composer.compose(notification)
-        except Exception as error:  # noqa: BLE001 -- a text about any event must be contained
+        except Exception as error:  # noqa: BLE001 -- no message may stop the deliveries
             _log.error("message_failed", notifier=self.name, notification=notification.id, exc_info=error)
             raise DeliveryError(f"unexpected {type(error).__name__}, see the log") from None
 

@@ -57,7 +57,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     closest: Comparison | None = None
     """The allow entry that comes closest to the event now.
 
-    None for a signal rule, if there are no allow entries, or if the event's content is unknown."""
+    None if the rule is a signal rule, there are no allow entries, or the event's content is unknown."""
     recorded_severity: str | None = None
     conditions: list[Condition] = []
     """The conditions up to the first that is not met; empty if the event's content is unknown."""

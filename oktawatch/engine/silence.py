@@ -7,8 +7,8 @@ the alarm nor forgets to end it.
 After a start, an org raises an alarm only after one of its polls has ended, or after `silence.after`. So an org that was
 silent because the daemon was down raises no alarm.
 
-The silence of an org is measured by the monotonic clock. It begins when this process sees in the database that another
-poll has succeeded. Only the age of the poll found at the start depends on the wall clock.
+The silence of an org is measured by the monotonic clock. It begins anew each time this process sees a newly successful
+poll in the database. Only the age of the poll found at the start depends on the wall clock.
 
 A notifier that can't deliver raises an alarm for the other notifiers (`notify.escalation`). Most of these alarms are
 raised when an attempt fails. This module raises those that become due while the notifier waits for its next attempt.

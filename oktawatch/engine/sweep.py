@@ -27,7 +27,7 @@ from oktawatch.systemlog.queries import bounded_query
 _log: Any = structlog.get_logger(__name__)
 
 SETTLED = timedelta(minutes=5)
-"""The most recent time, which sweeps leave to polling. Okta's usual delays are shorter."""
+"""Sweeps leave events younger than this to polling. Okta's usual delays are shorter."""
 
 
 class Sweeper:
@@ -57,7 +57,7 @@ class Sweeper:
         self._now = now or database.now
 
     async def round(self, polled: CaughtUp) -> PageResult:
-        """Read up to ``SETTLED`` before the time at which a poll caught up. ``new_events`` counts the missed events.
+        """Read until ``SETTLED`` before the time at which a poll caught up. ``new_events`` counts the missed events.
 
         Raises SystemLogError or StoreError. Pages that were committed before remain. The next round reads all pages
         again.

@@ -2,7 +2,8 @@
 
 `events` is by far the largest table. It is copied first, in the order of its key and in batches, so that an
 interrupted copy continues after the last row that arrived. All other tables follow in one transaction, which
-ends by counting the rows of both databases. So if the server has orgs, the copy is complete, and only counts are compared.
+ends by comparing the numbers of rows. So once the server has orgs, the copy is complete. A further call then only
+compares these numbers.
 """
 
 from collections.abc import Callable, Iterator, Sequence

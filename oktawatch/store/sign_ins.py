@@ -44,7 +44,7 @@ class SignIns(Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     """JSON objects with columns of ``history``, and ``alerts``: the ids of the sign-in's alerts."""
     since: datetime
-    """The event time back to which all sign-ins are in ``rows``."""
+    """All sign-ins since this event time are in ``rows``."""
     complete: bool
     """Whether all sign-ins of the requested time range are in ``rows``."""
 

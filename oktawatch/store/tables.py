@@ -83,7 +83,7 @@ cursors = Table(
     Column("swept_until", Moment),
 )
 
-# One row per event, with its history row and its signals: most of the cost of a row is its key. The history row is one
+# An event's row includes its history row and signals, because most of the cost of a row is its key. The history row is one
 # array, because SQLite allocates and copies memory for each bound value. People query the views `history` and `signals`,
 # which a migration creates.
 events = Table(
@@ -186,7 +186,7 @@ alerts = Table(
     Column("updated_at", Moment, nullable=False),
     Column("closed_at", Moment),
     Column("closed_by", String),
-    # The last notified severity. The rise of an alert notified as CRITICAL sets it to INFO until the rise is notified.
+    # The last notified severity. If an alert notified as CRITICAL rises, this is INFO until the next notification.
     Column("told", SeverityName),
     Column("actor_id", String),
     Column("actor_alternate_id", String),
