@@ -1,8 +1,8 @@
 """The state file of `alerts export --since-last`: how far the last run got.
 
 It contains the number of each org's latest change when the last run began. Changes of an org are committed in the order
-of their numbers (`store/orgs.py`), so no alert is missed. A run writes the file last, so the run after a failed one
-exports the same alerts again.
+of their numbers (`store/orgs.py`), so no alert is missed. A run writes the file at its end, so the run after a failed
+one exports the same alerts again.
 """
 
 from pathlib import Path

@@ -76,7 +76,7 @@ def _mask_secrets_in_logs(settings: "Settings") -> "Settings":
 
 
 def start_logging(settings: "Settings", *, debug: bool) -> None:
-    """Log to what ``sys.stderr`` is now.
+    """Log to the current ``sys.stderr``.
 
     A backfill's progress bars replace ``sys.stderr`` while they are shown. Call this again when they start and end.
     """

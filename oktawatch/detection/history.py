@@ -143,7 +143,7 @@ class MemoryHistory:
 
 
 def qualifies(row: HistoryRow, conditions: Mapping[str, str | bool], any_true: Sequence[str]) -> bool:
-    """Return whether a row has all values of ``conditions`` and, unless ``any_true`` is empty, true in one of its columns."""
+    """Return whether a row has all values of ``conditions``, and true in a column of ``any_true`` unless that is empty."""
     return all(getattr(row, name) == value for name, value in conditions.items()) and (
         not any_true or any(getattr(row, name) is True for name in any_true)
     )

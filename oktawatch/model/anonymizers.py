@@ -21,7 +21,7 @@ SIGNAL_COLUMNS = MappingProxyType(
         "associated_proxies": "associated_proxy",
     }
 )
-"""Maps each anonymizer mark, as written in the option ``signals``, to its accessor of ``Event`` and column of ``history``."""
+"""Maps each anonymizer mark, as written in the option ``signals``, to its name in ``Event`` and in ``history``."""
 
 _MOST_OPERATORS = 20  # per event
 

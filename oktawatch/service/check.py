@@ -1,8 +1,8 @@
 """Check everything that can be checked without changing anything: `oktawatch check`.
 
 For each org, one event is requested with the filter of polling, to test the credentials, the permission and the
-filter. A second request looks for requests from anonymizers that Okta blocked, unless the rule about them is enabled or
-explicitly disabled. The database is tested with a write that changes nothing, and the disk of an SQLite file with a
+filter. A second request looks for blocked requests from anonymizers, unless the rule about them is enabled or explicitly
+disabled. The database is tested with a write that changes nothing, and the disk of an SQLite file with a
 temporary file. A database that does not exist yet is not created.
 """
 

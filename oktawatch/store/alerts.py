@@ -129,7 +129,7 @@ def related_alerts(
     """Return an alert's related alerts: others of its person, and those of other or unknown people at its address.
 
     Each list has at most ``limit`` alerts of the same org, the latest first, without pending ones. The first list is empty
-    if the alert has neither an actor's id nor an unredacted login. A redacted login can be of several people.
+    if the alert has neither an actor's id nor an unredacted login. Several people can have the same redacted login.
     """
     name = "actor_id" if alert["actor_id"] is not None else "actor_alternate_id"
     person, address = alert[name], alert["client_ip"]

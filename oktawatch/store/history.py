@@ -7,7 +7,7 @@ Rows are stored in ``events`` as a key and one JSON array. Whole rows are decode
 by a field extracts the field from each row's array, which is slow. So such a statement scans each time range once, not
 once for each event, or uses the index of proxied events.
 
-A time range is a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
+A time range is read by a range scan of the primary key. ``engine.history_cache`` keeps recent rows in memory, and
 uses the history's version to detect whether they are still complete.
 """
 
