@@ -32,7 +32,7 @@ _MAX_RANGES = 8
 """Maximum number of separate time ranges of an org. If a page needs more, its history is read from the table."""
 
 _MAX_SEEN = 2_000
-"""Maximum number of values for each question, such as the actors that used a proxy. Above it, all of them are forgotten."""
+"""Maximum number of values for each `_Question`, such as actors that used a proxy. Above it, all of them are forgotten."""
 
 _LONGEST_SEEN = 100
 """Maximum length of a cached value, in characters. For longer values, the database is queried each time."""
@@ -134,7 +134,7 @@ class HistoryCache:
         )
 
     def remember(self, question: _Question, queries: Iterable[SeenQuery]) -> None:
-        """Cache the newest event of each value. The events are those of the queries, and must be in the database."""
+        """Cache the later event of each query if it is the newest of its value. The event must be in the database."""
         newest = self._newest.setdefault(question, {})
         for query in queries:
             if len(query.value) > _LONGEST_SEEN:

@@ -7,8 +7,8 @@ rest of its page, and the page is committed.
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
 (``engine.rule_watchdog``), which records it. When the page is read again, the rule is left out of the whole page. Within
 a day, three freezes on one org's events leave the rule out of this org's pages, and freezes on events of three orgs leave
-it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. A single org
-can't turn a rule off for the others: its events were typed by strangers.
+it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. One org
+can't turn a rule off for the others, as its events contain strangers' text.
 """
 
 from collections import defaultdict
@@ -27,8 +27,8 @@ RULE_LIMIT_S = 2.0
 PAGE_LIMIT_S = 4.0
 """Seconds that all custom rules together may take on a page.
 
-After this time, no further call begins. So the rules take at most one call of `CALL_LIMIT_S` (8 s) longer, which stays
-below the 15 s after which Postgres ends the transaction."""
+After this time, no further call begins. The last call takes at most `CALL_LIMIT_S` (8 s) more. So the rules end before
+Postgres ends the transaction, after 15 s."""
 ALARM_INTERVAL = timedelta(hours=1)
 """Minimum time between two alarms about the same rule and org, because a rule can be left out of every page."""
 _REPEATEDLY = 3

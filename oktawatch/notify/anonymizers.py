@@ -61,7 +61,7 @@ class Anonymizer(Struct, frozen=True):
 
 
 def anonymizers_of(alert: Mapping[str, Any]) -> list[Anonymizer]:
-    """Return the distinct anonymizers behind an alert's address, first the one that Okta does not name, if any.
+    """Return the distinct anonymizers behind an alert's address. If Okta doesn't name the worst one, it comes first.
 
     Empty if the address is only marked as a proxy.
     """

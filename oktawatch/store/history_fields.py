@@ -5,7 +5,7 @@ import msgspec
 from oktawatch.model.history import COLUMNS, HistoryRow
 
 KEY = ("published", "uuid")
-"""The columns that form a row's key with the org. They are columns of the table."""
+"""A row's key, without the org. Each part has a column of its own in the table."""
 PLACES = {name: place for place, name in enumerate(COLUMNS[len(KEY) :])}
 """The index of every other column in the array. New columns are only ever appended, so stored arrays stay valid."""
 
