@@ -83,13 +83,17 @@ class FileChannel:
     def find_problem(self) -> str | None:
         """Return why the file can't be written and how to fix this. None if it can be written. Changes nothing."""
         path, folder = self._path, self._path.parent
-        if not folder.is_dir():
-            return f"there is no folder {folder}: create it for the user of oktawatch"
-        if path.exists() and not path.is_file():
+        try:
+            if not folder.is_dir():
+                return f"there is no folder {folder}: create it for the user of oktawatch"
+            exists = path.exists()
+        except (
+            OSError
+        ) as error:  # for example, a folder that this user can't search, or a name that is too long
+            return f"{path} can't be opened ({error.strerror}): permit this user to search its folder, or choose another path"
+        if exists and not path.is_file():
             return f"{path} is not a regular file: choose another path"
-        writable = (
-            os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(folder, os.W_OK | os.X_OK)
-        )
+        writable = os.access(path, os.R_OK | os.W_OK) if exists else os.access(folder, os.W_OK | os.X_OK)
         return None if writable else f"this user can't write {path}: change its owner or that of its folder"
 
     async def close(self) -> None:

@@ -182,9 +182,12 @@ def _database(app: Application) -> Finding:
 
 def _disk(app: Application) -> list[Finding]:
     """Check that the disk of an SQLite file can be written. The disk of a server can't be checked from here."""
-    if app.database_file is None or not (folder := app.database_file.resolve().parent).is_dir():
+    if app.database_file is None:
         return []
+    folder = app.database_file.resolve().parent
     try:
+        if not folder.is_dir():
+            return []
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             for _ in range(_PROBE_SIZE // len(_BLOCK)):
                 probe.write(_BLOCK)

@@ -247,6 +247,15 @@ def test_check_finds_missing_permissions(path: Path, monkeypatch: pytest.MonkeyP
     assert asked == [(path.parent, os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)]
 
 
+@pytest.mark.parametrize("name", [f"{'x' * 300}.ndjson", f"{'x' * 300}/alerts.ndjson"])
+def test_check_finds_a_path_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    """A path that the operating system refuses, as for a folder that can't be searched, is a finding and no exception."""
+    path = tmp_path / name
+    assert channel(path).find_problem() == (
+        f"{path} can't be opened (File name too long): permit this user to search its folder, or choose another path"
+    )
+
+
 async def test_check_reports_a_file(tmp_path: Path) -> None:
     """The finding names the notifier, and fails if its folder is missing."""
     (tmp_path / "oktawatch.toml").write_text(
