@@ -68,7 +68,9 @@ class Life:
     def __init__(self, folder: Path, *, point: str | None = None) -> None:
         """``point`` is the crash point at which the process kills itself."""
         environ = environment() | ({} if point is None else {VARIABLE: point})
-        with (folder / "log").open("ab") as log:
+        self._log = folder / "log"
+        self._begins_at = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
             self.process = launch(
                 ["run", "--config", str(folder / "oktawatch.toml")], environ=environ, stderr=log
             )
@@ -77,6 +79,11 @@ class Life:
     def over(self) -> bool:
         """Whether the process has ended."""
         return self.process.poll() is not None
+
+    @property
+    def started(self) -> bool:
+        """Whether the daemon has started. Before, SIGTERM ends the process like any other program."""
+        return b'"daemon_started"' in self._log.read_bytes()[self._begins_at :]
 
     def kill(self) -> int:
         """Kill the daemon unless it has ended; return its exit code."""
@@ -160,14 +167,14 @@ class World:
         self.kills[point if point is not None and by_itself else "anywhere"] += 1
 
     def settle(self, *lives: Life, patience_s: float = PATIENCE) -> None:
-        """Wait until everything is read and sent.
+        """Wait until these daemons have started, and everything is read and sent.
 
         The claims of killed daemons and the delays of digests are shortened.
         """
         wanted = {name: self.expected(name) for name in self.orgs}
         end = time.monotonic() + patience_s
         with closing(Database(self.place.url, create=True)) as database:
-            while not self._settled(database, wanted):
+            while not (self._settled(database, wanted) and all(life.started for life in lives)):
                 assert time.monotonic() < end, f"not settled: {self.differences()[:5]} {self.log()[-5:]}"
                 assert not any(life.over for life in lives), self.log()[-5:]
                 time.sleep(0.2)
