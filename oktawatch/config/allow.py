@@ -73,6 +73,6 @@ class AllowSettings(Section):
             if name in self.model_fields_set and not getattr(self, name):
                 raise invalid_value(name, expected="expected at least one value, or no such key")
         if not any(getattr(self, name) for name in CONDITIONS):
-            expected = f"expected a condition that some matches don't meet: {', '.join(CONDITIONS)}"
+            expected = f"expected a condition that excludes some matches, with one of {', '.join(CONDITIONS)}"
             raise invalid_value(expected=expected, what="entry for everything")
         return self

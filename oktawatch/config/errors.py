@@ -80,7 +80,7 @@ class Origins:
         self.known[location] = (source, key or format_location(location))
 
     def alias(self, location: Location, other: Location) -> None:
-        """Report a location under the name of another one, such as a secret under the name of its file key."""
+        """Report a location under the name of another one, such as the secret ``token`` under the key ``token_file``."""
         self.known[location] = self._source_and_key(other)
 
     def where(self, location: Location) -> str:

@@ -7,8 +7,8 @@ rest of its page, and the page is committed.
 The time is checked after each call. A call that never returns is ended, with the process, by the watchdog
 (``engine.rule_watchdog``), which records it. When the page is read again, the rule is left out of the whole page. Within
 a day, three freezes on one org's events leave the rule out of this org's pages, and freezes on events of three orgs leave
-it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. One org
-can't turn a rule off for the others, as its events contain strangers' text.
+it out of all pages. The last limit bounds how often a broken rule freezes a process that polls many orgs. Freezes
+on one org alone don't affect other orgs. Otherwise a stranger, whose text is in an org's events, could turn a rule off.
 """
 
 from collections import defaultdict

@@ -360,7 +360,7 @@ class Application:
         if not self.rulebook.found.problems:
             self._check_globs(entry.rules, every, "allow", index)
         if entry.applies_to_everything(enabled or every, self.org_tags):
-            expected = f"expected a condition that some matches don't meet: {', '.join(CONDITIONS)}"
+            expected = f"expected a condition that excludes some matches, with one of {', '.join(CONDITIONS)}"
             raise self._settings.error("entry for everything", "allow", index, expected=expected)
 
     def _notifier(self, index: int) -> ConfiguredNotifier:

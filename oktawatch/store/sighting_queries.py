@@ -138,7 +138,7 @@ def _may_lie_in(network: Network) -> ColumnElement[bool]:
 
 
 def _of(org: str | None, columns: Any = _columns) -> ColumnElement[bool]:
-    """Return the condition for one org. None: list all orgs, because the indexes begin with the org."""
+    """Return the condition for one org, or for all orgs if ``org`` is None. It always names the orgs, because the indexes begin with them."""
     condition: ColumnElement[bool] = (
         columns.org.in_(select(tables.orgs.c.name)) if org is None else columns.org == org
     )

@@ -37,7 +37,7 @@ def error_of(load: Load, text: str = "", **keywords: str) -> str:
         ("[poll]\ninterval = 30", "wrong value (: poll.interval): expected a duration in quotes such as 30s"),
         (
             ALLOW,
-            "entry for everything (: allow[#1]): expected a condition that some matches don't meet: rules, orgs",
+            "entry for everything (: allow[#1]): expected a condition that excludes some matches, with one of rules, orgs",
         ),
         ('[[allow]]\nnetworks = ["203.0.113.0/24"]', "missing key (: allow[#1].reason): expected a value"),
         (

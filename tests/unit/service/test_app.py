@@ -96,7 +96,7 @@ def test_an_invalid_rule_option_is_refused(load: Load, tmp_path: Path, text: str
         ),
         (
             ALLOW + 'rules = ["Okta.*"]\norgs = ["#prod"]\nnetworks = ["0.0.0.0/0", "::/0"]\n',
-            "entry for everything (/oktawatch.toml: allow[#1]): expected a condition that some matches don't meet",
+            "entry for everything (/oktawatch.toml: allow[#1]): expected a condition that excludes some matches",
         ),
         # The only enabled rule.
         (
