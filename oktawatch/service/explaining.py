@@ -61,7 +61,8 @@ async def _sources(app: Application, stack: AsyncExitStack) -> dict[str, PageSou
     sources: dict[str, PageSource] = {}
     for org in app.orgs:
         try:
-            access = app.access(org, renewed=True)  # reads the secret, which the settings lack
+            # The settings were loaded without secrets, so this reads the secret's file.
+            access = app.access(org, renewed=True)
         except ConfigError as error:
             sources[org] = _NoAccess(str(error))
         else:

@@ -110,7 +110,7 @@ class PageTransaction:
         """The org's history. It contains this page only after ``add_events``."""
 
     def recorded(self, keys: Sequence[MatchKey]) -> dict[MatchKey, int | None]:
-        """Return the recorded matches with these keys, and perhaps others, with their alerts' ids (None for a signal)."""
+        """Map each recorded match with one of these keys to its alert's id, or to None if it has none. May contain other matches, too."""
         found: dict[MatchKey, int | None] = {}
         for values in self._by_key(keys):
             found |= {MatchKey(row[0], row[1]): row[2] for row in self.connection.execute(_RECORDED, values)}
