@@ -116,8 +116,7 @@ class Application:
     ) -> Self:
         """Build all parts. Raises ConfigError.
 
-        A custom rule that can't be used raises it only with ``strict``. Otherwise the rule is left out, and logged
-        unless ``rule_id`` is given.
+        An unusable custom rule raises it only if ``strict``. Otherwise it is left out, and logged without ``rule_id``.
         """
         app = cls(settings, orgs=orgs, rule_id=rule_id)
         if strict:

@@ -69,7 +69,7 @@ def _require_undamaged(copy: sqlite3.Connection) -> None:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give the finished copy the target's name. Raise FileExistsError if a file of this name has appeared meanwhile."""
+    """Link the finished copy under the target's name. Raise FileExistsError if a file of this name has appeared meanwhile."""
     try:
         target.hardlink_to(partial)  # a rename would replace that file
     except FileExistsError:

@@ -98,7 +98,7 @@ class Sqlite:
         return connection.execute(lock, values).first()
 
     def lock_schema(self, connection: Connection, *, stopping: threading.Event) -> None:
-        """Let ``stopping`` interrupt the transaction, which already has the lock and may rewrite a large table."""
+        """Make the transaction end when ``stopping`` is set. It already has the lock, and may rewrite a large table."""
         _interrupt_when(stopping, connection)
 
     def lock(self, connection: Connection, name: str, *, stopping: threading.Event) -> None:

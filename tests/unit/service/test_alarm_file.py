@@ -146,7 +146,7 @@ class StalledDisk:
         monkeypatch.setattr("oktawatch.service.alarm_file.os.fsync", self._finish)
 
     def release(self) -> None:
-        """Let the write finish, and wait for its thread."""
+        """Unblock the write, and wait until its thread has ended."""
         self.released.set()
         assert self.ended.wait(10)
         for thread in threading.enumerate():
