@@ -105,7 +105,7 @@ def drop(database: Database, ids: Sequence[str]) -> None:
 
 
 def abandon(database: Database, notifiers: Sequence[str], *, before: datetime) -> dict[str, int]:
-    """Give up pending notifications to notifiers that are not in ``notifiers``. Return how many, by notifier.
+    """Mark pending notifications as dead if their notifier is not in ``notifiers``. Return how many, by notifier.
 
     Notifications that were created or retried after ``before`` stay pending.
     """
